@@ -1,0 +1,261 @@
+//! Unix: everything is there.
+
+use super::Fact;
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
+use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
+use std::io;
+use std::ops::Range;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+/// Set-user-id and set-group-id.
+const SET_ID_BITS: u32 = 0o6000;
+/// All bits that `chmod` takes.
+const MODE_BITS: u32 = 0o7777;
+/// Unit of [`MetadataExt::blocks`], whatever the file system's own block size is (stat(2)).
+const STAT_BLOCK: u64 = 512;
+
+/// Which object a path leads to, however it is spelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    number: u64,
+}
+
+/// What creating an object makes of a wanted mode.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Creation {
+    /// Bits that the process's mask takes from every new object.
+    mask: u32,
+    /// The user and group that new objects belong to.
+    owner: (u32, u32),
+}
+
+impl Creation {
+    /// As the process stands now. Called once at start: the mask can only be read by setting it.
+    #[allow(clippy::useless_conversion, reason = "modes have 16 bits on the BSDs")]
+    pub(crate) fn now() -> Self {
+        let mask = rustix::process::umask(rustix::fs::Mode::empty());
+        rustix::process::umask(mask);
+        let user = rustix::process::geteuid().as_raw();
+        let group = rustix::process::getegid().as_raw();
+        Self { mask: mask.bits().into(), owner: (user, group) }
+    }
+
+    /// The mode that an object has which was created with `mode`.
+    pub(crate) const fn made_of(self, mode: u32) -> u32 {
+        mode & !self.mask
+    }
+
+    /// The mode that a copy of this object gets: all of the source's, save that set-user-id and
+    /// set-group-id are kept only where the copy has the same owner. With another owner they would
+    /// hand out somebody else's rights.
+    pub(crate) fn mode_of_copy(self, source: &Metadata) -> u32 {
+        let mode = source.mode() & MODE_BITS;
+        if self.owner == (source.uid(), source.gid()) { mode } else { mode & !SET_ID_BITS }
+    }
+}
+
+/// Which object this is.
+pub(crate) fn file_id(metadata: &Metadata) -> Option<FileId> {
+    Some(FileId { device: metadata.dev(), number: metadata.ino() })
+}
+
+/// Makes a directory that only its owner can use for the time being.
+pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Sets the permission bits of `path`, which is not a symbolic link.
+pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+/// Makes a symbolic link that says `target`.
+pub(crate) fn symlink(target: &Path, at: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, at)
+}
+
+/// What a special file is called; `None` for files, directories and links.
+pub(crate) fn special_kind(kind: std::fs::FileType) -> Option<&'static str> {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_fifo() {
+        Some("a FIFO")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else if kind.is_block_device() || kind.is_char_device() {
+        Some("a device")
+    } else if kind.is_file() || kind.is_dir() || kind.is_symlink() {
+        None
+    } else {
+        Some("neither file, directory nor link")
+    }
+}
+
+/// Whether the file takes less room than its length, so that it is worth looking for holes.
+pub(crate) fn may_have_holes(metadata: &Metadata) -> bool {
+    metadata.blocks().saturating_mul(STAT_BLOCK) < metadata.len()
+}
+
+/// The ranges of the file's first `len` bytes that hold data; between them are holes (lseek(2),
+/// `SEEK_DATA`). Asking is best effort: a file system that cannot tell has no holes.
+pub(crate) fn data_ranges(path: &Path, len: u64) -> Vec<Range<u64>> {
+    use rustix::fs::SeekFrom;
+    let whole = 0..len;
+    let Ok(file) = std::fs::File::open(path) else {
+        return vec![whole];
+    };
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    while at < len {
+        let start = match rustix::fs::seek(&file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break, // a hole up to the end
+            Err(_) => return vec![whole],
+        };
+        // After data there is always a hole: the end of the file counts as one.
+        let Ok(end) = rustix::fs::seek(&file, SeekFrom::Hole(start)) else {
+            return vec![whole];
+        };
+        if start >= len || end <= start {
+            break; // the file changes while it is looked at
+        }
+        ranges.push(start..end.min(len));
+        at = end;
+    }
+    ranges
+}
+
+/// Raises the limit on open files as far as the process may, and returns it.
+pub(crate) fn raise_open_file_limit() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match rustix::process::setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}
+
+/// Calls `act`, on a thread of its own, when a signal first asks this process to end. Such signals do
+/// not end it any more by themselves.
+///
+/// # Errors
+///
+/// The system's, where a handler cannot be installed.
+pub(crate) fn when_asked_to_end(act: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut wanted = vec![SIGINT, SIGTERM];
+    if !hangup_is_ignored() {
+        wanted.push(SIGHUP); // under nohup it stays ignored
+    }
+    let mut signals = signal_hook::iterator::Signals::new(wanted)?;
+    let thread = std::thread::Builder::new().name("mfio-signals".into());
+    thread.spawn(move || {
+        if signals.forever().next().is_some() {
+            act();
+        }
+    })?;
+    Ok(())
+}
+
+/// Whether hang-ups were ignored when the process started (nohup(1)). Unknown counts as no.
+fn hangup_is_ignored() -> bool {
+    const HANGUP_BIT: u64 = 1; // signal 1, and the mask starts with signal 1
+    let mask = of_this_process("SigIgn:");
+    let mask = mask.and_then(|text| u64::from_str_radix(&text, 16).ok());
+    mask.is_some_and(|mask| mask & HANGUP_BIT != 0)
+}
+
+/// A line of `/proc/self/status` (proc(5)), where there is one.
+fn of_this_process(name: &str) -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(value.trim().to_owned())
+}
+
+/// Fewer open files than this are soon too few for programs that keep many requests in flight.
+const FEW_OPEN_FILES: u64 = 1024;
+
+/// What is known about the system and about the limits of this process.
+pub(crate) fn facts() -> Vec<Fact> {
+    let name = rustix::system::uname();
+    let kernel = [name.sysname(), name.release(), name.machine()];
+    let kernel = kernel.map(|part| part.to_string_lossy().into_owned()).join(" ");
+    let files = rustix::process::getrlimit(Resource::Nofile);
+    let memory = rustix::process::getrlimit(Resource::Memlock);
+    let few = files.maximum.is_some_and(|most| most < FEW_OPEN_FILES);
+    let mut facts = vec![
+        Fact::new("kernel", kernel),
+        Fact::new("open files", limit_text(&files, 1, ""))
+            .with_advice(few, "few; raise the hard limit (ulimit -Hn) for thousands of files"),
+        Fact::new("lockable memory", limit_text(&memory, 1 << 10, " KiB")),
+    ];
+    if let Some(mode) = of_this_process("Seccomp:") {
+        let filtered = mode != "0";
+        let text = if filtered { "yes" } else { "no" };
+        facts.push(
+            Fact::new("seccomp filter", text)
+                .with_advice(filtered, "a filter may refuse io_uring, as containers do by default"),
+        );
+    }
+    if let Ok(value) = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
+        let value = value.trim();
+        facts.push(Fact::new("kernel.io_uring_disabled", value).with_advice(
+            value != "0",
+            "1 allows io_uring to one group only, 2 to nobody: sysctl kernel.io_uring_disabled=0",
+        ));
+    }
+    facts
+}
+
+fn limit_text(limit: &Rlimit, unit: u64, name: &str) -> String {
+    let text = |value: Option<u64>| {
+        value.map_or_else(|| "unlimited".to_owned(), |value| format!("{}{name}", value / unit))
+    };
+    format!("{} now, {} at most", text(limit.current), text(limit.maximum))
+}
+
+/// The longest start of `name` that has at most `max` bytes, and does not cut a character in two
+/// where the name is text (some file systems refuse names that are not).
+pub(crate) fn shortened(name: &OsStr, max: usize) -> OsString {
+    let bytes = name.as_bytes();
+    let mut end = bytes.len().min(max);
+    if let Some(text) = name.to_str() {
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+    }
+    OsString::from_vec(bytes.get(..end).unwrap_or_default().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn names_are_shortened_between_characters() {
+        assert_eq!(shortened(OsStr::new("grün"), 3), "gr");
+        assert_eq!(shortened(OsStr::new("grün"), 4), "grü");
+        assert_eq!(shortened(OsStr::new("ab"), 40), "ab");
+        let raw = OsStr::from_bytes(b"a\xff\xfe");
+        assert_eq!(shortened(raw, 2).as_bytes(), b"a\xff");
+    }
+
+    #[test]
+    fn data_ranges_cover_all_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sparse");
+        let file = std::fs::File::create(&path).unwrap();
+        file.write_all_at(b"x", 3 << 20).unwrap();
+        file.set_len(8 << 20).unwrap();
+        let ranges = data_ranges(&path, 8 << 20);
+        assert!(ranges.iter().any(|r| r.contains(&(3 << 20))), "{ranges:?}");
+        assert!(ranges.windows(2).all(|w| w[0].end <= w[1].start));
+        assert!(ranges.iter().all(|r| r.end <= 8 << 20));
+        assert_eq!(data_ranges(&path, 0), []);
+    }
+}

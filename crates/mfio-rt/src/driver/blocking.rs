@@ -1,0 +1,154 @@
+#![allow(unsafe_code)]
+//! Each operation's one blocking implementation: plain system calls until the operation has ended.
+//!
+//! The pool runs it on its threads, and every driver runs it in place for a caller that blocks on
+//! just this request anyway. A short transfer goes on from where it stopped, a call that a signal cut
+//! off is made again, and a non-blocking object that is not ready is waited for: none of these is an
+//! outcome.
+
+use super::op::{Answer, Op, Span, StatOf, Step, Transfer};
+use super::sys::{self, OsFile};
+use mfio::error::{Error, ErrorKind, Result, Tried};
+use mfio::packet::perms::{PacketPerms, Read, Write};
+use mfio::packet::{BlockedMemory, Served};
+use std::mem::MaybeUninit;
+use std::ops::Deref;
+use std::slice;
+use std::thread;
+use std::time::Instant;
+
+/// Does what `op` asks and says how it ended. Blocks for as long as that takes; runs no code of the
+/// user's, and never panics.
+pub(crate) fn run(op: &mut Op) -> Answer {
+    match op {
+        Op::Nop(_) => Answer::Unit,
+        Op::Read(transfer) => read(transfer, OsFile::read_at),
+        Op::Write(transfer) => write(transfer, OsFile::write_at),
+        Op::Open(open) => answer(OsFile::open(&open.path, &open.options), Answer::File),
+        Op::Close(close) => match close.file.take() {
+            Some(file) => answer(file.close(), unit),
+            None => Answer::Failed(Error::new(ErrorKind::InvalidInput, Tried::Close)),
+        },
+        Op::Stat(stat) => {
+            let found = match &stat.of {
+                StatOf::File(file) => file.metadata(),
+                StatOf::Path(path) => path.metadata(),
+            };
+            answer(found.map(Box::new), Answer::Metadata)
+        }
+        Op::Sync(sync) => answer(sync.file.sync(sync.data_only), unit),
+        Op::Timeout(timeout) => {
+            sleep_until(timeout.deadline);
+            Answer::Unit
+        }
+    }
+}
+
+/// Carries a read out in the calling thread, and hands it back. Wakes: for nobody who holds a lock.
+pub(crate) fn read_here(mut transfer: Transfer<Write, &OsFile>) {
+    let answer = read(&mut transfer, OsFile::read_at);
+    transfer.finish(answer);
+}
+
+/// As [`read_here`], for a write.
+pub(crate) fn write_here(mut transfer: Transfer<Read, &OsFile>) {
+    let answer = write(&mut transfer, OsFile::write_at);
+    transfer.finish(answer);
+}
+
+/// As [`read_here`], into the memory of a blocked caller. Wakes nobody.
+pub(crate) fn read_blocked(file: &OsFile, pos: u64, memory: BlockedMemory<'_, Write>) -> Served {
+    let mut transfer = Transfer::<Write, _, _>::new(file, pos, memory);
+    let answer = read(&mut transfer, OsFile::read_at);
+    transfer.served(answer)
+}
+
+/// As [`read_blocked`], for a write.
+pub(crate) fn write_blocked(file: &OsFile, pos: u64, memory: BlockedMemory<'_, Read>) -> Served {
+    let mut transfer = Transfer::<Read, _, _>::new(file, pos, memory);
+    let answer = write(&mut transfer, OsFile::write_at);
+    transfer.served(answer)
+}
+
+fn read<F: Deref<Target = OsFile>, V: Span>(
+    transfer: &mut Transfer<Write, F, V>,
+    mut call: impl FnMut(&OsFile, u64, &mut [MaybeUninit<u8>]) -> Result<usize>,
+) -> Answer {
+    loop {
+        let (ptr, len, pos) = match transfer.step_read() {
+            Step::Call { ptr, len, pos } => (ptr, len, pos),
+            Step::Ended(answer) => return answer,
+        };
+        // SAFETY: `step` describes a part of the packet's memory, which the view in `transfer` claims
+        // for this operation alone until it is completed.
+        let memory = unsafe { slice::from_raw_parts_mut(ptr.cast::<MaybeUninit<u8>>(), len) };
+        let called = call(&transfer.file, pos, memory);
+        // SAFETY: a call that says how many bytes it read has written as many to `memory`.
+        let moved =
+            |transfer: &mut Transfer<Write, F, V>, bytes| unsafe { transfer.moved_read(bytes) };
+        if let Some(answer) = after(transfer, called, Tried::Read, moved) {
+            return answer;
+        }
+    }
+}
+
+fn write<F: Deref<Target = OsFile>, V: Span>(
+    transfer: &mut Transfer<Read, F, V>,
+    mut call: impl FnMut(&OsFile, u64, &[u8]) -> Result<usize>,
+) -> Answer {
+    loop {
+        let (ptr, len, pos) = match transfer.step_write() {
+            Step::Call { ptr, len, pos } => (ptr, len, pos),
+            Step::Ended(answer) => return answer,
+        };
+        // SAFETY: `step` describes a part of the packet's memory, which is initialised, as the packet
+        // is one to be drained, and which nobody changes while the view in `transfer` claims it.
+        let bytes = unsafe { slice::from_raw_parts(ptr, len) };
+        let called = call(&transfer.file, pos, bytes);
+        // SAFETY: a call that says how many bytes it wrote has taken as many from `bytes`.
+        let moved =
+            |transfer: &mut Transfer<Read, F, V>, bytes| unsafe { transfer.moved_write(bytes) };
+        if let Some(answer) = after(transfer, called, Tried::Write, moved) {
+            return answer;
+        }
+    }
+}
+
+/// What one call means for its transfer: over, or (`None`) on to the next call.
+fn after<P: PacketPerms, F: Deref<Target = OsFile>, V: Span>(
+    transfer: &mut Transfer<P, F, V>,
+    called: Result<usize>,
+    tried: Tried,
+    moved: impl FnOnce(&mut Transfer<P, F, V>, usize) -> Option<Answer>,
+) -> Option<Answer> {
+    match called {
+        Ok(bytes) => moved(transfer, bytes),
+        Err(error) if sys::interrupted(&error) => None,
+        Err(error) if sys::not_ready(&error) => {
+            let waited = transfer.file.wait_ready(tried);
+            waited.err().map(|error| transfer.ended(error))
+        }
+        Err(error) => Some(transfer.ended(error)),
+    }
+}
+
+fn sleep_until(deadline: Instant) {
+    // A sleep may end early by a clock's grain, never for good.
+    while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+        if left.is_zero() {
+            break;
+        }
+        thread::sleep(left);
+    }
+}
+
+fn answer<T>(result: Result<T>, good: impl FnOnce(T) -> Answer) -> Answer {
+    result.map_or_else(Answer::Failed, good)
+}
+
+fn unit((): ()) -> Answer {
+    Answer::Unit
+}
+
+#[cfg(test)]
+mod tests;

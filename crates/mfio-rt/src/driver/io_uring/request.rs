@@ -1,0 +1,407 @@
+//! What each operation means on a ring.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use mfio::error::{Error, ErrorKind};
+use rustix::fs::{AtFlags, Statx, StatxFlags};
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::super::blocking;
+use super::super::op::{Answer, Op, RequestId, StatOf, Step, Transfer};
+use super::super::sys::{OsFile, metadata_of_statx, open_flags, open_mode};
+use super::engine::{Call, Prepared, Progress, Request};
+use super::probe::{OpSet, RingOp};
+
+// As plain numbers: what comes from the kernel is compared, never turned into an `Errno`, which
+// must be one that exists.
+const INTERRUPTED: i32 = Errno::INTR.raw_os_error();
+const CANCELED: i32 = Errno::CANCELED.raw_os_error();
+const NOT_READY: i32 = Errno::AGAIN.raw_os_error();
+/// `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`: interruptions, as the kernel calls them inside. System calls
+/// turn them into `EINTR` or are made again; a ring hands them out as they are.
+const RESTARTS: [i32; 4] = [512, 513, 514, 516];
+const TIME_OVER: i32 = Errno::TIME.raw_os_error();
+
+/// Cancels in a row that nobody asked for. A thread that exits causes one; a system that lets the
+/// kernel start no thread for what would block (`RLIMIT_NPROC`, a limit of a container's) cancels it
+/// each time, after some 50 ms.
+const MAX_UNASKED_CANCELS: u8 = 64;
+
+/// An operation on its way through the ring.
+pub(crate) struct RingRequest {
+    op: Op,
+    scratch: Scratch,
+    unasked_cancels: u8,
+}
+
+/// Memory that the kernel reads or fills beside the caller's.
+enum Scratch {
+    None,
+    Statx(KernelMemory<Statx>),
+    At(KernelMemory<io_uring::types::Timespec>),
+}
+
+/// A value on the heap that the kernel may touch. A `Box` would promise that only its owner does.
+struct KernelMemory<T: Copy>(NonNull<T>);
+
+// SAFETY: it owns a plain value.
+unsafe impl<T: Copy + Send> Send for KernelMemory<T> {}
+
+impl<T: Copy> KernelMemory<T> {
+    fn new(value: T) -> Self {
+        Self(NonNull::from(Box::leak(Box::new(value))))
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        self.0.as_ptr().cast()
+    }
+}
+
+impl<T: Copy> Drop for KernelMemory<T> {
+    fn drop(&mut self) {
+        // SAFETY: it came from a `Box` in `new`, and is given back once. The kernel is done with it:
+        // a request is dropped only when the table says that it is ours.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// Whether a ring that has `ops` can do `op`; else the blocking pool does it.
+pub(crate) fn runs_on_ring(op: &Op, ops: OpSet) -> bool {
+    ops.has(match op {
+        Op::Nop(_) => RingOp::Nop,
+        Op::Read(_) => RingOp::Read,
+        Op::Write(_) => RingOp::Write,
+        Op::Open(_) => RingOp::OpenAt,
+        Op::Close(_) => RingOp::Close,
+        Op::Stat(_) => RingOp::Statx,
+        Op::Sync(_) => RingOp::Sync,
+        Op::Timeout(_) => RingOp::Timeout,
+    })
+}
+
+impl RingRequest {
+    pub(crate) fn new(op: Op) -> Self {
+        Self { op, scratch: Scratch::None, unasked_cancels: 0 }
+    }
+
+    fn statx_memory(&mut self) -> *mut u8 {
+        if !matches!(self.scratch, Scratch::Statx(_)) {
+            // SAFETY: plain integers, for which zero is a value.
+            let zero = unsafe { std::mem::zeroed::<Statx>() };
+            self.scratch = Scratch::Statx(KernelMemory::new(zero));
+        }
+        match &self.scratch {
+            Scratch::Statx(memory) => memory.as_ptr(),
+            _ => std::ptr::null_mut(),
+        }
+    }
+
+    fn deadline_memory(&mut self, deadline: Instant) -> *const u8 {
+        if !matches!(self.scratch, Scratch::At(_)) {
+            self.scratch = Scratch::At(KernelMemory::new(monotonic(deadline)));
+        }
+        match &self.scratch {
+            Scratch::At(memory) => memory.as_ptr(),
+            _ => std::ptr::null(),
+        }
+    }
+
+    /// What the metadata request found.
+    fn metadata(&self) -> Answer {
+        match &self.scratch {
+            Scratch::Statx(memory) => {
+                // SAFETY: the kernel has completed the request, so it is done with the memory, which
+                // holds a value: zeroes at first, then what the kernel filled in.
+                let found = unsafe { memory.0.as_ref() };
+                Answer::Metadata(Box::new(metadata_of_statx(found)))
+            }
+            _ => self.op.refused(Errno::FAULT.raw_os_error()),
+        }
+    }
+
+    /// Counts a cancel that nobody asked for, and says whether to try again. What waits for a peer always
+    /// is; the rest needs a thread of the kernel's, and there may be none for good.
+    fn goes_on_unasked(&mut self) -> bool {
+        self.unasked_cancels = self.unasked_cancels.saturating_add(1);
+        self.unasked_cancels <= MAX_UNASKED_CANCELS
+            || match &self.op {
+                Op::Nop(_) | Op::Timeout(_) => true,
+                Op::Read(transfer) => !transfer.file.is_regular(),
+                Op::Write(transfer) => !transfer.file.is_regular(),
+                Op::Open(_) | Op::Close(_) | Op::Stat(_) | Op::Sync(_) => false,
+            }
+    }
+
+    /// Whether the call was broken off and can be made again.
+    fn is_interruption(code: i32) -> bool {
+        code == INTERRUPTED || RESTARTS.contains(&code)
+    }
+
+    /// What an error of the kernel's means: go on, wait until the file is ready, or the end.
+    fn refused(&mut self, code: i32) -> Progress<Answer> {
+        // A cancel that nobody asked for: the thread that submitted it has gone. The engine tells it
+        // from one that was asked for.
+        if code == CANCELED {
+            let goes_on = self.goes_on_unasked();
+            return if goes_on {
+                Progress::Again
+            } else {
+                Progress::Ended(self.op.refused(NOT_READY))
+            };
+        }
+        match (code, &self.op) {
+            (code, _) if Self::is_interruption(code) => Progress::Again,
+            (NOT_READY, Op::Read(transfer)) => {
+                Progress::Await { fd: transfer.file.as_fd().as_raw_fd(), writable: false }
+            }
+            (NOT_READY, Op::Write(transfer)) => {
+                Progress::Await { fd: transfer.file.as_fd().as_raw_fd(), writable: true }
+            }
+            (TIME_OVER, Op::Timeout(_)) => Progress::Ended(Answer::Unit),
+            _ => Progress::Ended(self.op.refused(code)),
+        }
+    }
+
+    /// The kernel has closed the file, well or not: its number is no longer ours. The one exception
+    /// is a close that was cancelled before it began.
+    fn closed(&mut self, result: i32) -> Progress<Answer> {
+        if result == -CANCELED {
+            if self.goes_on_unasked() {
+                return Progress::Again;
+            }
+            return Progress::Ended(blocking::run(&mut self.op));
+        }
+        if let Op::Close(close) = &mut self.op
+            && let Some(file) = close.file.take()
+        {
+            // Given up without a close: that has been done.
+            let _ = OwnedFd::from(file).into_raw_fd();
+        }
+        // Interrupted, it is closed nevertheless (`close(2)`).
+        if result >= 0 || Self::is_interruption(result.saturating_neg()) {
+            return Progress::Ended(Answer::Unit);
+        }
+        Progress::Ended(self.op.refused(-result))
+    }
+}
+
+// SAFETY: transfers point into their view, whose memory has a stable address until it is completed;
+// paths are on the heap of their `CString`; scratch memory is on a heap of its own. None of them is
+// touched but in `completed` and `end`. Descriptors are owned by the operation.
+unsafe impl Request for RingRequest {
+    type Answer = Answer;
+    type Outcome = (Op, Answer);
+
+    #[inline]
+    fn id(&self) -> RequestId {
+        self.op.id()
+    }
+
+    #[inline]
+    fn set_hint(&self, hint: u64) {
+        self.op.set_hint(hint);
+    }
+
+    fn desert(&mut self) {
+        self.op.desert();
+    }
+
+    fn is_cancellable(&self) -> bool {
+        // A file that is being closed is gone for its owner; half a close helps nobody.
+        !matches!(self.op, Op::Close(_))
+    }
+
+    #[inline]
+    fn prepare(&mut self) -> Prepared<Answer> {
+        let call = match &self.op {
+            Op::Read(transfer) => match prepare_transfer(transfer, transfer.step_read()) {
+                Ok((fd, ptr, len, pos)) => Call::Read { fd, ptr, len, pos },
+                Err(answer) => return Prepared::Ended(answer),
+            },
+            Op::Write(transfer) => match prepare_transfer(transfer, transfer.step_write()) {
+                Ok((fd, ptr, len, pos)) => Call::Write { fd, ptr, len, pos },
+                Err(answer) => return Prepared::Ended(answer),
+            },
+            _ => return self.prepare_rare(),
+        };
+        Prepared::Call(call)
+    }
+
+    #[inline]
+    unsafe fn completed(&mut self, result: i32) -> Progress<Answer> {
+        if matches!(self.op, Op::Close(_)) {
+            return self.closed(result);
+        }
+        let Ok(value) = u32::try_from(result) else {
+            return self.refused(result.saturating_neg());
+        };
+        self.unasked_cancels = 0;
+        let bytes = usize::try_from(value).unwrap_or(usize::MAX);
+        let ended = match &mut self.op {
+            // SAFETY: the caller has it from the kernel that the call of the last `step` moved so
+            // many bytes.
+            Op::Read(transfer) => unsafe { transfer.moved_read(bytes) },
+            // SAFETY: as above.
+            Op::Write(transfer) => unsafe { transfer.moved_write(bytes) },
+            Op::Open(_) => {
+                // SAFETY: the result of a successful open is a new descriptor, and this alone sees it.
+                let fd = unsafe { OwnedFd::from_raw_fd(result) };
+                Some(Answer::File(OsFile::from(fd)))
+            }
+            Op::Stat(_) => Some(self.metadata()),
+            Op::Nop(_) | Op::Sync(_) | Op::Timeout(_) | Op::Close(_) => Some(Answer::Unit),
+        };
+        ended.map_or(Progress::Again, Progress::Ended)
+    }
+
+    fn failed(&self, kind: ErrorKind) -> Answer {
+        self.op.failed(Error::new(kind, self.op.tried()))
+    }
+
+    #[inline]
+    fn end(self, answer: Answer) -> (Op, Answer) {
+        (self.op, answer)
+    }
+}
+
+impl RingRequest {
+    /// The calls that are not transfers.
+    fn prepare_rare(&mut self) -> Prepared<Answer> {
+        let call = match &self.op {
+            Op::Nop(_) | Op::Read(_) | Op::Write(_) => Call::Nop,
+            Op::Open(open) => match open_flags(&open.options) {
+                Ok(flags) => Call::OpenAt {
+                    path: open.path.as_c_str().as_ptr().cast(),
+                    flags: flags.bits().cast_signed(),
+                    mode: open_mode(&open.options).bits(),
+                },
+                Err(error) => return Prepared::Ended(Answer::Failed(error)),
+            },
+            Op::Close(close) => match &close.file {
+                Some(file) => Call::Close { fd: file.as_fd().as_raw_fd() },
+                None => return Prepared::Ended(Answer::Unit),
+            },
+            Op::Stat(stat) => {
+                let (fd, path, flags) = match &stat.of {
+                    StatOf::File(file) => {
+                        let fd = file.as_fd().as_raw_fd();
+                        (Some(fd), c"".as_ptr(), AtFlags::EMPTY_PATH)
+                    }
+                    StatOf::Path(path) => (None, path.as_c_str().as_ptr(), AtFlags::empty()),
+                };
+                let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+                Call::Statx {
+                    fd,
+                    path: path.cast(),
+                    flags: flags.bits().cast_signed(),
+                    mask: wanted.bits(),
+                    into: self.statx_memory(),
+                }
+            }
+            Op::Sync(sync) => {
+                Call::Sync { fd: sync.file.as_fd().as_raw_fd(), data_only: sync.data_only }
+            }
+            Op::Timeout(timeout) => {
+                let deadline = timeout.deadline;
+                Call::Timeout { at: self.deadline_memory(deadline) }
+            }
+        };
+        Prepared::Call(call)
+    }
+}
+
+#[inline]
+fn prepare_transfer<P: mfio::packet::perms::PacketPerms>(
+    transfer: &Transfer<P>,
+    step: Step,
+) -> Result<(i32, *mut u8, u32, u64), Answer> {
+    match step {
+        Step::Call { ptr, len, pos } => {
+            // Clamped by `step`, far below.
+            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            Ok((transfer.file.as_fd().as_raw_fd(), ptr, len, pos))
+        }
+        Step::Ended(answer) => Err(answer),
+    }
+}
+
+/// `deadline` on the kernel's monotonic clock, which is the one that `Instant` counts by, from
+/// another zero. Never early.
+fn monotonic(deadline: Instant) -> io_uring::types::Timespec {
+    static ZERO: OnceLock<(Instant, i64, i64)> = OnceLock::new();
+    let (instant, seconds, nanos) = *ZERO.get_or_init(|| {
+        // The instant first: what passes in between makes deadlines later, not earlier.
+        let instant = Instant::now();
+        let now = clock_gettime(ClockId::Monotonic);
+        (instant, now.tv_sec, now.tv_nsec)
+    });
+    let base = std::time::Duration::new(
+        u64::try_from(seconds).unwrap_or(0),
+        u32::try_from(nanos).unwrap_or(0),
+    );
+    let at = match deadline.checked_duration_since(instant) {
+        Some(after) => base.saturating_add(after),
+        None => base.saturating_sub(instant.duration_since(deadline)),
+    };
+    io_uring::types::Timespec::new()
+        .sec(at.as_secs().min(i64::MAX.unsigned_abs()))
+        .nsec(at.subsec_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::testing::read;
+    use super::*;
+
+    /// A kernel that can start no thread cancels what would block, whenever it is submitted.
+    #[test]
+    fn what_is_cancelled_by_nobody_for_ever_ends() {
+        let file = Arc::new(OsFile::from(OwnedFd::from(tempfile::tempfile().unwrap())));
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let pipe = Arc::new(OsFile::from(reader));
+        for (file, ends) in [(file, true), (pipe, false)] {
+            let (op, _sent) = read(&file, 0, 8);
+            let mut request = RingRequest::new(op);
+            let mut cancelled = || {
+                assert!(matches!(request.prepare(), Prepared::Call(_)));
+                // SAFETY: nothing was submitted, so nothing is in the kernel; an error moves no byte.
+                unsafe { request.completed(-CANCELED) }
+            };
+            for _ in 0..MAX_UNASKED_CANCELS {
+                assert!(matches!(cancelled(), Progress::Again));
+            }
+            let progress = cancelled();
+            assert_eq!(matches!(progress, Progress::Ended(_)), ends);
+        }
+    }
+
+    /// None of these is an outcome: the request goes on, or waits until the file is ready.
+    #[test]
+    fn interruption_unreadiness_and_a_cancel_by_nobody_are_no_outcome() {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let file = Arc::new(OsFile::from(OwnedFd::from(null)));
+        let (op, _sent) = read(&file, 0, 8);
+        let mut request = RingRequest::new(op);
+        assert!(matches!(request.prepare(), Prepared::Call(Call::Read { len: 8, .. })));
+        for code in [INTERRUPTED, CANCELED, 512, 513, 514, 516] {
+            // SAFETY: nothing was submitted, so nothing is in the kernel; an error moves no byte.
+            let progress = unsafe { request.completed(-code) };
+            assert!(matches!(progress, Progress::Again));
+        }
+        // SAFETY: as above.
+        let progress = unsafe { request.completed(-NOT_READY) };
+        assert!(matches!(progress, Progress::Await { writable: false, .. }));
+        for code in [i32::MIN, -4096, -5] {
+            // SAFETY: as above.
+            let progress = unsafe { request.completed(code) };
+            assert!(matches!(progress, Progress::Ended(_)));
+        }
+    }
+}

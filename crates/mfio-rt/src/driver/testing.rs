@@ -1,0 +1,185 @@
+//! Requests for the drivers' own tests, made of real packets.
+
+use super::op::{Answer, Ended, Op, Open, Transfer};
+use super::reply::{Pending, reply};
+use super::sys::{OsFile, OsPath};
+use crate::fs::OpenOptions;
+use mfio::error::{Error, Result};
+use mfio::io::{IoFut, PacketIo, PacketIoExt};
+use mfio::packet::perms::{PacketPerms, Read, Write};
+use mfio::packet::{AllocatedView, BoundPacketView, VecPacket};
+use std::cell::RefCell;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+/// A test that takes this long hangs.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// Runs `body`, and fails when it hangs.
+pub(crate) fn within_limits(body: impl FnOnce() + Send + 'static) {
+    let (tell, told) = mpsc::channel();
+    let body = thread::spawn(move || {
+        body();
+        // The watchdog may have given up on us.
+        let _ = tell.send(());
+    });
+    match told.recv_timeout(WATCHDOG) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("the test hangs"),
+        _ => body.join().unwrap(),
+    }
+}
+
+/// An object that keeps the view it was sent last, for the test to take.
+pub(crate) struct Taker;
+
+thread_local! {
+    static FILL: RefCell<Option<BoundPacketView<Write>>> = const { RefCell::new(None) };
+    static DRAIN: RefCell<Option<BoundPacketView<Read>>> = const { RefCell::new(None) };
+}
+
+impl PacketIo<Write, ()> for Taker {
+    fn send_io(&self, (): (), view: BoundPacketView<Write>) {
+        FILL.set(Some(view));
+    }
+}
+
+impl PacketIo<Read, ()> for Taker {
+    fn send_io(&self, (): (), view: BoundPacketView<Read>) {
+        DRAIN.set(Some(view));
+    }
+}
+
+/// The future of a packet that a test has sent.
+pub(crate) type Sent<P> = IoFut<'static, Taker, P, (), VecPacket<P>>;
+
+/// A view of `bytes`, to be filled, and its future.
+pub(crate) fn to_fill(bytes: Vec<u8>) -> (AllocatedView<Write>, Sent<Write>) {
+    let mut sent = PacketIoExt::<Write, ()>::io(&Taker, (), VecPacket::from(bytes));
+    assert!(poll(&mut sent).is_none());
+    (FILL.take().unwrap().try_alloc().unwrap(), sent)
+}
+
+/// A view of `bytes`, to be drained, and its future.
+pub(crate) fn to_drain(bytes: Vec<u8>) -> (AllocatedView<Read>, Sent<Read>) {
+    let mut sent = PacketIoExt::<Read, ()>::io(&Taker, (), VecPacket::from(bytes));
+    assert!(poll(&mut sent).is_none());
+    (DRAIN.take().unwrap().try_alloc().unwrap(), sent)
+}
+
+/// A read of `len` bytes at `pos`.
+pub(crate) fn read(file: &Arc<OsFile>, pos: u64, len: usize) -> (Op, Sent<Write>) {
+    let (view, sent) = to_fill(vec![0; len]);
+    (Op::Read(Transfer::new(file.clone(), pos, view)), sent)
+}
+
+/// A write of `bytes` at `pos`.
+pub(crate) fn write(file: &Arc<OsFile>, pos: u64, bytes: &[u8]) -> (Op, Sent<Read>) {
+    let (view, sent) = to_drain(bytes.to_vec());
+    (Op::Write(Transfer::new(file.clone(), pos, view)), sent)
+}
+
+/// An open of `path`.
+pub(crate) fn open(path: &Path, options: OpenOptions) -> (Op, Pending<OsFile>) {
+    let (reply, pending) = reply();
+    let path = OsPath::new(path).unwrap();
+    let op = Op::Open(Open { path, options, reply });
+    (op, pending)
+}
+
+/// What the future has, if it has anything.
+pub(crate) fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    match Pin::new(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// The bytes that came, and the error of the rest.
+pub(crate) fn outcome<P: PacketPerms>(mut sent: Sent<P>) -> (Vec<u8>, Option<Error>)
+where
+    Taker: PacketIo<P, ()>,
+{
+    let packet = poll(&mut sent).expect("the packet has ended");
+    let error = packet.min_error();
+    let bytes = packet.simple_contiguous_slice().unwrap().to_vec();
+    (bytes, error)
+}
+
+/// The value that came.
+pub(crate) fn value<T>(mut pending: Pending<T>) -> Result<T> {
+    poll(&mut pending).expect("the reply was sent")
+}
+
+/// Finishes the one operation that has ended.
+pub(crate) fn finish_one(ended: &mut Ended) {
+    assert_eq!(ended.len(), 1);
+    finish_all(ended);
+}
+
+/// Finishes all that has ended.
+pub(crate) fn finish_all(ended: &mut Ended) {
+    for (op, answer) in ended.drain(..) {
+        op.finish(answer);
+    }
+}
+
+/// The error in an answer.
+pub(crate) fn error_of(answer: &Answer) -> Error {
+    match answer {
+        Answer::Failed(error) => *error,
+        Answer::Bytes { rest, .. } => *rest,
+        other => panic!("not an error: {other:?}"),
+    }
+}
+
+/// A file that holds `abc`.
+pub(crate) fn three_bytes() -> Arc<OsFile> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), b"abc").unwrap();
+    let path = OsPath::new(file.path()).unwrap();
+    Arc::new(OsFile::open(&path, &OpenOptions::new().read(true)).unwrap())
+}
+
+/// How often this process has `path` open. 0 where the system does not tell.
+pub(crate) fn times_open(path: &Path) -> usize {
+    let path = path.canonicalize().unwrap();
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return 0 };
+    let targets = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    targets.filter(|target| *target == path).count()
+}
+
+/// A named pipe in a directory of its own: opening one end blocks until the other is opened.
+#[cfg(unix)]
+pub(crate) struct Fifo {
+    directory: tempfile::TempDir,
+}
+
+#[cfg(unix)]
+impl Fifo {
+    pub(crate) fn new() -> Self {
+        let fifo = Self { directory: tempfile::tempdir().unwrap() };
+        let made = std::process::Command::new("mkfifo").arg(fifo.path()).status();
+        assert!(made.unwrap().success());
+        fifo
+    }
+
+    pub(crate) fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("pipe")
+    }
+
+    /// An open that blocks until [`Fifo::release`].
+    pub(crate) fn slow_open(&self) -> (Op, Pending<OsFile>) {
+        open(&self.path(), OpenOptions::new().read(true))
+    }
+
+    /// Lets every blocked [`slow_open`](Self::slow_open) go on; keep what it returns while more may
+    /// come.
+    pub(crate) fn release(&self) -> std::fs::File {
+        std::fs::File::options().read(true).write(true).open(self.path()).unwrap()
+    }
+}

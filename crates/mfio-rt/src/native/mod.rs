@@ -1,0 +1,263 @@
+//! The native runtimes: [`NativeRt`] for any thread, [`LocalRt`] for one.
+//!
+//! Both are the same `Core` over a driver; they differ in who may drive it, and so in which modes of a
+//! ring it may use. Files are the same type on both.
+
+mod builder;
+mod cell;
+mod core;
+mod drive;
+mod file;
+mod inbox;
+pub mod report;
+mod request;
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    path::Path,
+    sync::Arc,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use mfio::{
+    backend::{BackendContainer, BackendHandle, IoBackend, PollingHandle},
+    error::{Error, ErrorKind, Result, Tried},
+};
+
+use self::core::Core;
+use crate::{
+    driver::{
+        Counters, Wait,
+        op::{Op, Open, Stat, StatOf, Timeout},
+        sys::{OsFile, OsPath},
+    },
+    fs::{Fs, Metadata, OpenOptions},
+    time::Time,
+};
+
+pub use builder::{BACKENDS_VARIABLE, Builder};
+pub use drive::Drive;
+pub use file::File;
+pub use report::{leaked_requests, report};
+
+/// What a runtime has done since it was built. All counts only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Requests taken by the driver.
+    pub requests: u64,
+    /// Requests that the driver has ended.
+    pub completions: u64,
+    /// Blocking reads and writes that were one plain system call each in the calling thread, and never
+    /// came to the driver. Those of several threads at the same moment may count as one.
+    pub inline_requests: u64,
+    /// System calls of the driver to submit, reap and sleep. Those that carry a request out in the
+    /// blocking pool are not among them: see `pooled`.
+    pub system_calls: u64,
+    /// Requests that the blocking pool carried out.
+    pub pooled: u64,
+    /// Further submissions for requests that one did not finish.
+    pub resubmissions: u64,
+    /// Wake-ups from other threads.
+    pub wakes: u64,
+}
+
+impl Metrics {
+    fn of(core: &Core) -> Self {
+        let Counters { requests, completions, system_calls, pooled, resubmissions, wakes, .. } =
+            core.counters();
+        Self {
+            requests,
+            completions,
+            inline_requests: core.inline_requests(),
+            system_calls,
+            pooled,
+            resubmissions,
+            wakes,
+        }
+    }
+}
+
+/// The native runtime: any thread submits, any thread drives, a request may end on any thread.
+///
+/// ```
+/// use mfio::prelude::v1::*;
+/// use mfio_rt::{Fs, NativeRt, OpenOptions, Path};
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("greeting");
+/// std::fs::write(&path, "hello")?;
+///
+/// let rt = NativeRt::default();
+/// let text = rt.block_on(async {
+///     let file = rt.open(&path, OpenOptions::new().read(true)).await?;
+///     let mut buf = vec![];
+///     file.read_to_end(0, &mut buf).await?;
+///     Ok::<_, mfio::error::Error>(buf)
+/// })?;
+/// assert_eq!(text, b"hello");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Several threads may block on one runtime: one of them drives, the others take over when it leaves.
+/// For a runtime per thread that takes no locks see [`LocalRt`].
+///
+/// Dropping it cancels what is in flight and waits a bounded time for that to end; what still has not
+/// is reaped in the background, with its memory. Files that outlive the runtime fail with
+/// [`ErrorKind::Ended`].
+pub struct NativeRt {
+    core: Arc<Core>,
+}
+
+/// The native runtime of one thread: no locks, and the ring's single-issuer modes.
+///
+/// It is `!Send`: it lives, drives and ends on the thread that built it. Its files may go to other
+/// threads, whose requests come in through an inbox. Everything else is as [`NativeRt`] has it.
+///
+/// ```compile_fail
+/// fn send<T: Send>() {}
+/// send::<mfio_rt::LocalRt>();
+/// ```
+pub struct LocalRt {
+    core: Arc<Core>,
+    /// The ring belongs to this thread.
+    _here: PhantomData<*mut ()>,
+}
+
+impl NativeRt {
+    /// Choose backends and limits.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
+/// The best backend that works here, as [`Builder::build`] with nothing chosen.
+impl Default for NativeRt {
+    /// # Panics
+    ///
+    /// If no backend at all can be built, which takes a process out of file descriptors or threads;
+    /// `NativeRt::builder().build()` says so in a `Result`.
+    #[allow(clippy::panic, reason = "`Default` has no result; the builder has")]
+    fn default() -> Self {
+        match Self::builder().build() {
+            Ok(rt) => rt,
+            Err(error) => panic!("no mfio backend can be built here: {error}"),
+        }
+    }
+}
+
+/// What both runtimes are, over their `core`.
+macro_rules! runtime {
+    ($rt:ident) => {
+        impl $rt {
+            /// The backend that serves it: `"io_uring"` or `"thread"`.
+            #[must_use]
+            pub fn backend_name(&self) -> &'static str {
+                self.core.name()
+            }
+
+            /// What it has done so far.
+            #[must_use]
+            pub fn metrics(&self) -> Metrics {
+                Metrics::of(&self.core)
+            }
+
+            /// Requests that the driver has taken and that have not ended.
+            #[must_use]
+            pub fn in_flight(&self) -> u64 {
+                let Metrics { requests, completions, .. } = self.metrics();
+                requests.saturating_sub(completions)
+            }
+
+            /// Go to the kernel (or to the pool) and back, and do nothing there: what a request costs at
+            /// least.
+            ///
+            /// # Errors
+            ///
+            /// [`ErrorKind::Ended`] if the runtime has ended.
+            pub fn nop(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+                request::Request::new(&self.core, |reply| Ok(Op::Nop(reply)))
+            }
+
+            /// Metadata of what `path` leads to, symbolic links followed (`statx(2)`, `stat(2)`).
+            ///
+            /// # Errors
+            ///
+            /// Those of the system; [`ErrorKind::InvalidInput`] for a path with a zero byte.
+            pub fn metadata(
+                &self,
+                path: &Path,
+            ) -> impl Future<Output = Result<Metadata>> + Send + use<> {
+                stat(&self.core, path)
+            }
+        }
+
+        drive::backend_of_core!($rt);
+
+        impl Fs for $rt {
+            type FileHandle = File;
+
+            fn open(
+                &self,
+                path: &Path,
+                options: OpenOptions,
+            ) -> impl Future<Output = Result<File>> + Send {
+                open(&self.core, path, options)
+            }
+        }
+
+        impl Time for $rt {
+            fn sleep_until(&self, deadline: Instant) -> impl Future<Output = Result<()>> + Send {
+                request::Request::new(&self.core, |reply| {
+                    Ok(Op::Timeout(Timeout { deadline, reply }))
+                })
+            }
+        }
+
+        impl Drop for $rt {
+            fn drop(&mut self) {
+                self.core.end();
+            }
+        }
+
+        impl fmt::Debug for $rt {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($rt)).field("backend", &self.core.name()).finish()
+            }
+        }
+    };
+}
+
+runtime!(NativeRt);
+runtime!(LocalRt);
+
+fn open(
+    core: &Arc<Core>,
+    path: &Path,
+    options: OpenOptions,
+) -> impl Future<Output = Result<File>> + Send + use<> {
+    let path = OsPath::new(path);
+    let opening = request::Request::<OsFile>::new(core, |reply| {
+        Ok(Op::Open(Open { path: path?, options, reply }))
+    });
+    let core = Arc::clone(core);
+    async move { opening.await.map(|file| File::new(core, file)) }
+}
+
+fn stat(core: &Arc<Core>, path: &Path) -> request::Request<Metadata> {
+    let path = OsPath::new(path);
+    request::Request::new(core, |reply| Ok(Op::Stat(Stat { of: StatOf::Path(path?), reply })))
+}
+
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<NativeRt>();
+};
+
+/// An error for a backend that is not to be had.
+fn unsupported() -> Error {
+    Error::new(ErrorKind::Unsupported, Tried::Build)
+}

@@ -1,0 +1,272 @@
+//! The public contract, as users write it: what stands here compiles and runs, word for word.
+//!
+//! Not yet there, and not here: `io_to_fn` and `io_to_stream`; `AsyncRead`, `AsyncWrite`, `Seekable`,
+//! `compat`; the integrations `Tokio` and `AsyncIo`; directories, sockets, the free functions on the
+//! current runtime and `#[init]`; `VirtRt`.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::limited;
+
+/// The core, with its prelude and nothing else.
+mod core_list {
+    use std::future::Future;
+
+    use mfio::prelude::v1::*;
+
+    /// An object of the user's own, all of whose bytes are the low byte of their position.
+    pub(super) struct Positions(BackendContainer<DynBackend>);
+
+    impl PacketIo<Write, u64> for Positions {
+        fn send_io(&self, pos: u64, view: BoundPacketView<Write>) {
+            let len = usize::try_from(view.len()).unwrap();
+            let bytes: Vec<u8> = (pos..).take(len).map(|at| at.to_le_bytes()[0]).collect();
+            // Half of it one way, half the other.
+            let middle = view.len() / 2;
+            let (left, right) = view.split_at(middle);
+            let half = usize::try_from(left.len()).unwrap();
+            let _ = left.transfer_from(&bytes[..half]);
+            let _ = right.transfer_from(&bytes[half..]);
+        }
+    }
+
+    impl PacketIo<Read, u64> for Positions {
+        fn send_io(&self, pos: u64, view: BoundPacketView<Read>) {
+            if pos > 1000 {
+                view.error(Error::new(ErrorKind::OutOfRange, mfio::error::Tried::Write));
+                return;
+            }
+            let mut bytes = vec![0; usize::try_from(view.len()).unwrap()];
+            let _ = view.transfer_to(&mut bytes);
+        }
+    }
+
+    impl IoBackend for Positions {
+        type Backend = DynBackend;
+        fn polling_handle(&self) -> Option<PollingHandle<'_>> {
+            None
+        }
+        fn get_backend(&self) -> BackendHandle<'_, Self::Backend> {
+            self.0.acquire()
+        }
+    }
+
+    pub(super) fn object() -> Positions {
+        Positions(BackendContainer::new_dyn(std::future::pending()))
+    }
+
+    pub(super) async fn faces<T: PacketIo<Write, u64> + PacketIo<Read, u64>>(io: &T) -> Result<()> {
+        let mut buf = [0; 16];
+        io.read_all(7, &mut buf[..]).await?;
+        assert_eq!(buf[..3], [7, 8, 9]);
+        let value: u32 = io.read(1).await?;
+        assert_eq!(value, 0x0403_0201_u32.to_le());
+        let mut slot = std::mem::MaybeUninit::<u16>::uninit();
+        io.read_into(5, &mut slot).await?;
+        io.write(3, &value).await?;
+        io.write_all(3, &buf[..]).await?;
+        let (outcome, owned) = io.read_all(0, vec![0_u8; 4]).await;
+        outcome?;
+        assert_eq!(owned, [0, 1, 2, 3]);
+
+        let packet = io.io(2, Packet::<Write>::new_buf(4)).await;
+        assert_eq!((packet.error_clamp(), packet.min_error()), (4, None));
+        assert_eq!(packet.simple_contiguous_slice(), Some(&[2_u8, 3, 4, 5][..]));
+        let memory = vec![9_u8; 64];
+        let address = memory.as_ptr();
+        let packet: VecPacket<Write> = memory.into();
+        let memory = io.io(2, packet).await.take();
+        assert_eq!((memory[0], memory.as_ptr()), (2, address), "the same memory back");
+        let packet: OwnedPacket<Read> = vec![1_u8; 8].into_boxed_slice().into();
+        let packet = io.io(2000, packet).await;
+        assert_eq!(packet.min_error().map(|error| error.kind()), Some(ErrorKind::OutOfRange));
+        Ok(())
+    }
+
+    /// In generic code too, futures are `Send` where their object is `Sync`.
+    #[allow(clippy::manual_async_fn, reason = "spells out what it is about")]
+    pub(super) fn spawnable<T>(io: T) -> impl Future<Output = Result<[u8; 8]>> + Send + 'static
+    where
+        T: PacketIo<Write, u64> + Send + Sync + 'static,
+    {
+        async move {
+            let mut b = [0; 8];
+            io.read_all(0, &mut b[..]).await?;
+            Ok(b)
+        }
+    }
+}
+
+#[test]
+fn the_core_list() {
+    use mfio::prelude::v1::*;
+
+    limited(|| {
+        let mut object = core_list::object();
+        object.block_on(core_list::faces(&object)).unwrap();
+        object.block_on(core_list::faces(&&object)).unwrap();
+        let shared = std::sync::Arc::new(core_list::object());
+        shared.block_on(core_list::faces(&shared)).unwrap();
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        tokio.block_on(async {
+            shared.with_backend(core_list::faces(&*shared)).await.unwrap();
+            let spawned = tokio::spawn(core_list::spawnable(shared.clone()));
+            assert_eq!(spawned.await.unwrap().unwrap()[7], 7);
+            let run = Null::run_with_mut(&mut object, |object| async move {
+                let mut buf = vec![0; 3];
+                object.read_all(0, &mut buf[..]).await.map(|()| buf)
+            });
+            assert_eq!(run.await.unwrap(), [0, 1, 2]);
+        });
+    });
+}
+
+#[test]
+fn the_blocking_faces_have_a_prelude_of_their_own() {
+    use mfio::prelude::blocking::*;
+
+    limited(|| {
+        let object = core_list::object();
+        let mut buf = [0; 4];
+        object.read_all(3, &mut buf).unwrap();
+        assert_eq!(buf, [3, 4, 5, 6]);
+        let value: u16 = object.read(1).unwrap();
+        assert_eq!(value, 0x0201_u16.to_le());
+        object.write_all(3, &buf).unwrap();
+        object.write(3, &value).unwrap();
+    });
+}
+
+/// Both kinds of faces in one file, by the paths that the contract names.
+#[test]
+fn the_traits_by_path() {
+    use mfio::traits::{IoRead, sync};
+
+    limited(|| {
+        let object = core_list::object();
+        let value: u8 = sync::SyncIoRead::read(&object, 1).unwrap();
+        sync::SyncIoWrite::write(&object, 1, &value).unwrap();
+        let value: u8 = mfio::backend::IoBackendExt::block_on(&object, object.read(9)).unwrap();
+        assert_eq!(value, 9);
+    });
+}
+
+#[test]
+fn errors_go_to_std_and_back() {
+    use mfio::error::{Error, ErrorKind, Result};
+
+    fn std_error() -> std::io::Result<()> {
+        let error: Error = std::io::Error::from_raw_os_error(28).into();
+        Err(error)?
+    }
+    fn own_error() -> Result<()> {
+        std_error()?;
+        Ok(())
+    }
+    let error = own_error().unwrap_err();
+    assert_eq!((error.kind(), error.os_code()), (ErrorKind::StorageFull, Some(28)));
+}
+
+#[test]
+fn the_runtime_list() {
+    use mfio::prelude::v1::*;
+    use mfio_rt::{
+        FileHandle, FileType, Fs, LocalRt, Metadata, NativeRt, OpenOptions, Path, Permissions, Time,
+    };
+
+    limited(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.txt");
+        std::fs::write(&path, "what it says").unwrap();
+        let path: &Path = &path;
+
+        let rt = NativeRt::default();
+        let each = NativeRt::builder().enable_all().build_each();
+        let _: &Vec<(&'static str, Result<NativeRt>)> = &each;
+        assert!(each.iter().any(|(name, rt)| *name == "thread" && rt.is_ok()));
+        for one in [
+            NativeRt::builder().io_uring(true).thread(true).build(),
+            NativeRt::builder().thread(true).build(),
+        ] {
+            assert!(one.is_ok());
+        }
+        let unsupported = NativeRt::builder().iocp(true).mio(true).build().unwrap_err();
+        assert_eq!(unsupported.kind(), ErrorKind::Unsupported);
+        let local: LocalRt = NativeRt::builder().build_local().unwrap();
+
+        let text = rt
+            .block_on(async {
+                let file = rt.open(path, OpenOptions::new().read(true)).await?;
+                let mut buf = vec![];
+                file.read_to_end(0, &mut buf).await?;
+                rt.sleep(std::time::Duration::from_millis(1)).await?;
+                Ok::<_, Error>(buf)
+            })
+            .unwrap();
+        assert_eq!(text, b"what it says");
+
+        async fn same_on_any(fs: &(impl Fs + Time), path: &Path) -> Result<Vec<u8>> {
+            async fn read(file: impl FileHandle) -> Result<Vec<u8>> {
+                let mut buf = vec![];
+                file.read_to_end(0, &mut buf).await?;
+                Ok(buf)
+            }
+            fs.sleep_until(std::time::Instant::now()).await?;
+            read(fs.open(path, OpenOptions::new().read(true)).await?).await
+        }
+        assert_eq!(local.block_on(same_on_any(&local, path)).unwrap(), text);
+        assert_eq!(rt.block_on(same_on_any(&rt, path)).unwrap(), text);
+
+        let metadata: Metadata = rt.block_on(rt.metadata(path)).unwrap();
+        assert_eq!((metadata.len(), metadata.file_type()), (12, FileType::File));
+        let permissions: Permissions = metadata.permissions();
+        assert!(!permissions.readonly());
+    });
+}
+
+#[test]
+fn inside_tokio_a_spawned_task_reads() {
+    use mfio::prelude::v1::*;
+    use mfio_rt::{Fs, NativeRt, OpenOptions};
+
+    limited(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.txt");
+        std::fs::write(&path, "what it says").unwrap();
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        tokio.block_on(async {
+            let mut rt = NativeRt::default();
+            let spawned = tokio::spawn(async move {
+                Null::run_with_mut(&mut rt, |rt| async move {
+                    let f = rt.open(&path, OpenOptions::new().read(true)).await?;
+                    let mut b = [0; 4];
+                    f.read_all(0, &mut b[..]).await.map(|()| b)
+                })
+                .await
+            });
+            assert_eq!(&spawned.await.unwrap().unwrap(), b"what");
+        });
+    });
+}
+
+/// A file opened from a runtime, used by blocking code with nothing else at hand.
+#[test]
+fn a_file_is_all_that_blocking_code_needs() {
+    use mfio::prelude::blocking::*;
+    use mfio_rt::{Fs, NativeRt, OpenOptions};
+
+    limited(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.txt");
+        let rt = NativeRt::default();
+        let options = OpenOptions::new().read(true).write(true).create(true);
+        let file = rt.block_on(rt.open(&path, options)).unwrap();
+        file.write_all(0, b"what it says").unwrap();
+        file.write(12, &0x2121_u16).unwrap();
+        let mut buf = vec![];
+        assert_eq!(file.read_to_end(5, &mut buf).unwrap(), 9);
+        assert_eq!(buf, b"it says!!");
+    });
+}

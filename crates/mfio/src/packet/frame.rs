@@ -1,0 +1,111 @@
+//! A packet on the frame of a blocked caller: no allocation, no copy.
+#![allow(unsafe_code)]
+
+use core::{marker::PhantomData, mem::MaybeUninit};
+use core::{ptr::NonNull, task::Waker};
+
+use super::{BoundPacketView, Packet, Wish, exact, perms::PacketPerms};
+use crate::error::{Error, Result};
+
+/// The memory of a caller who is blocked on just this request, offered to the object itself before a
+/// packet is made: see [`PacketIo::serve_blocked`](crate::io::PacketIo::serve_blocked).
+#[derive(Debug)]
+pub struct BlockedMemory<'a, P: PacketPerms> {
+    data: *mut u8,
+    len: usize,
+    lifetime: PhantomData<(&'a mut [MaybeUninit<u8>], P)>,
+}
+
+/// Proof that a blocked caller was served, well or not.
+#[derive(Debug)]
+#[must_use = "it is what the caller waits for"]
+pub struct Served(pub(crate) Result<()>);
+
+impl<P: PacketPerms> BlockedMemory<'_, P> {
+    /// # Safety
+    ///
+    /// `data` is valid for `len` bytes, exclusively where `P` lets it be written and initialised where
+    /// `P` lets it be read, for the lifetime.
+    pub(crate) unsafe fn new(data: *mut u8, len: usize) -> Self {
+        Self { data, len, lifetime: PhantomData }
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where the bytes are. Writable only where the permissions say so.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.data
+    }
+
+    /// The first `good` bytes are done; if that is not all, the remainder failed with `rest`.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses the memory any more, and if it is filled, its first `good` bytes were initialised.
+    #[inline]
+    pub unsafe fn complete(self, good: usize, rest: Error) -> Served {
+        if good >= self.len {
+            return Served(Ok(()));
+        }
+        Served(Err(rest.with_good_bytes(super::widen(good))))
+    }
+}
+
+/// The header of a blocking request, over memory that its caller borrows.
+///
+/// Unlike other packets it is never abandoned: dropping it while it is in flight ends the process, as
+/// the memory would be gone. The blocking faces wait first.
+#[derive(Debug)]
+pub(crate) struct Frame<P: PacketPerms>(Packet<P>);
+
+impl<P: PacketPerms> Frame<P> {
+    pub(crate) fn new() -> Self {
+        Self(Packet::new())
+    }
+
+    /// Claim `len` bytes at `data`.
+    ///
+    /// # Safety
+    ///
+    /// `data` is valid for `len` bytes, exclusively, until the packet has ended (written only if the
+    /// permissions allow it; initialised if `P::HOLDS_BYTES`), and the frame is neither moved nor
+    /// forgotten before.
+    pub(crate) unsafe fn bind(&self, data: *mut u8, len: usize, wish: Wish) -> BoundPacketView<P> {
+        // SAFETY: told by the caller; a fresh or ended frame has no other owner.
+        unsafe { Packet::begin(NonNull::from(&self.0), data, len, wish) }
+    }
+
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.has_ended()
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        if self.0.state.poll(waker) {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(crate) fn outcome(&self) -> Result<()> {
+        exact(&self.0)
+    }
+}
+
+impl<P: PacketPerms> Drop for Frame<P> {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            crate::sync::abort();
+        }
+    }
+}

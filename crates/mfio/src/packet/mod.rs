@@ -1,0 +1,239 @@
+//! Packets: bytes in flight.
+//!
+//! A [`Packet`] is the header of a range of bytes that travels through I/O objects. It is sent as a
+//! [`BoundPacketView`], an exclusive claim on (part of) that range, which a backend splits, forwards,
+//! fills, drains or fails. The one who sent it waits on the header alone, wherever its bytes live:
+//!
+//! | bytes | header | type |
+//! |---|---|---|
+//! | in the packet | same allocation | [`PacketBox`] (`Packet::<Write>::new_buf(n)`) |
+//! | the user's owned memory | pooled | [`VecPacket`], [`OwnedPacket`], any [`StableMemory`] |
+//! | a borrowed slice, async | pooled, with an intermediate buffer | `&mut [u8]`, `&[u8]` |
+//! | a borrowed slice, blocking | on the caller's frame | the blocking faces |
+//!
+//! Permissions are named by what the *backend* may do: see [`perms`].
+#![allow(unsafe_code)]
+
+pub(crate) mod borrowed;
+pub(crate) mod frame;
+pub mod perms;
+pub(crate) mod pool;
+pub(crate) mod state;
+mod store;
+mod view;
+
+use core::{
+    cell::Cell,
+    marker::PhantomData,
+    ptr::NonNull,
+    slice,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::error::{Error, ErrorKind, Tried};
+use perms::PacketPerms;
+use state::{Fault, State};
+
+pub use borrowed::Borrowed;
+pub(crate) use borrowed::value_bytes;
+pub use frame::{BlockedMemory, Served};
+pub(crate) use store::{Inline, Wished, exact};
+pub use store::{
+    IntoPacket, MemoryPacket, OwnedPacket, PacketBox, PacketStore, StableMemory, VecPacket,
+};
+pub use view::{AllocatedView, BoundPacketView, Completion, OrphanedView};
+
+/// Names a packet while it is in flight. Two packets in flight never share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PacketId(usize);
+
+impl PacketId {
+    /// The number behind it.
+    #[must_use]
+    pub const fn as_usize(self) -> usize {
+        self.0
+    }
+}
+
+/// What is known of a packet that was not sent, or whose sending was called off.
+pub(crate) const NOT_SENT: Error = Error::new(ErrorKind::Cancelled, Tried::Request);
+
+/// How a request wants to be served. Fixed before it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// Some bytes are enough (a stream read).
+    pub(crate) some_is_enough: bool,
+    /// The submitting thread waits for just this request.
+    pub(crate) caller_waits: bool,
+}
+
+/// What a life of the packet is about; written by its owner before `State::begin`, read-only after.
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    data: *mut u8,
+    len: usize,
+    wish: Wish,
+}
+
+/// The header of a packet: see the [module](self).
+///
+/// Users meet it behind [`PacketBox`] and friends, and layers in
+/// [`PacketIo::cancel_io`](crate::io::PacketIo::cancel_io). Before it is sent, a packet's
+/// [`min_error`](Self::min_error) is [`ErrorKind::Cancelled`] with no byte good.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Packet<P: PacketPerms> {
+    state: State,
+    setup: Cell<Setup>,
+    /// A driver's note of where it keeps the request, as two halves. Never trusted.
+    hint: [AtomicU32; 2],
+    perms: PhantomData<P>,
+}
+
+// SAFETY: `state` is shared by its own protocol; `setup` is written only while the packet has one
+// owner (`begin` takes the sole owner's word for it) and only read while it is in flight.
+unsafe impl<P: PacketPerms> Send for Packet<P> {}
+// SAFETY: as above.
+unsafe impl<P: PacketPerms> Sync for Packet<P> {}
+
+impl<P: PacketPerms> Packet<P> {
+    fn new() -> Self {
+        Self {
+            state: State::new(),
+            setup: Cell::new(Setup {
+                data: NonNull::dangling().as_ptr(),
+                len: 0,
+                wish: Wish::default(),
+            }),
+            hint: [const { AtomicU32::new(0) }; 2],
+            perms: PhantomData,
+        }
+    }
+
+    /// Start a life over `len` bytes at `data`, and claim them all.
+    ///
+    /// It takes a pointer, as the last fragment gives it back to where the packet came from: a node is
+    /// more than the header, which is all that a reference would stand for.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only owner of the header and of the bytes (which are initialised if
+    /// `P::HOLDS_BYTES`), and keeps both in place until the packet has ended, or, once it is
+    /// abandoned, until the last fragment is released.
+    unsafe fn begin(
+        packet: NonNull<Self>,
+        data: *mut u8,
+        len: usize,
+        wish: Wish,
+    ) -> BoundPacketView<P> {
+        // SAFETY: the header is the caller's.
+        let header = unsafe { packet.as_ref() };
+        header.setup.set(Setup { data, len, wish });
+        header.state.begin();
+        // SAFETY: `begin` counted the one fragment that this view owns, over the whole range.
+        unsafe { BoundPacketView::new(packet, 0, widen(len)) }
+    }
+
+    /// Forget what is known of an earlier life: until the packet is sent, none of its `len` bytes at
+    /// `data` is good. Only for the sole owner of a packet that is not in flight.
+    fn reset(&self, data: *mut u8, len: usize) {
+        self.setup.set(Setup { data, len, wish: Wish::default() });
+        self.state.reset(Fault { offset: 0, error: NOT_SENT });
+    }
+
+    /// Names this packet while it is in flight.
+    #[must_use]
+    pub fn id(&self) -> PacketId {
+        PacketId(core::ptr::from_ref(self).addr())
+    }
+
+    /// The note that the last driver left with [`BoundPacketView::set_hint`]. It may be stale.
+    #[must_use]
+    pub fn hint(&self) -> u64 {
+        let [high, low] = &self.hint;
+        (u64::from(high.load(Ordering::Relaxed)) << 32) | u64::from(low.load(Ordering::Relaxed))
+    }
+
+    /// Whether the packet was split in this life: then its parts may be in several places, and the
+    /// [`hint`](Self::hint) tells of one of them at most.
+    #[must_use]
+    pub fn was_split(&self) -> bool {
+        self.state.was_split()
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn set_hint(&self, hint: u64) {
+        let [high, low] = &self.hint;
+        let [a, b, c, d, e, f, g, h] = hint.to_be_bytes();
+        high.store(u32::from_be_bytes([a, b, c, d]), Ordering::Relaxed);
+        low.store(u32::from_be_bytes([e, f, g, h]), Ordering::Relaxed);
+    }
+
+    /// Whether nothing of the packet is in flight.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.state.has_ended()
+    }
+
+    /// Whether nobody waits for the outcome any more: the future was dropped.
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        self.state.is_orphaned()
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        widen(self.setup.get().len)
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The error at the lowest failed offset, with that offset as its
+    /// [`good_bytes`](Error::good_bytes). `None` where all bytes are good.
+    #[must_use]
+    pub fn min_error(&self) -> Option<Error> {
+        let fault = self.state.fault();
+        fault.map(|Fault { offset, error }| error.with_good_bytes(offset))
+    }
+
+    /// How many bytes from the start are good: the lowest failed offset, or the length.
+    ///
+    /// While the packet is in flight this is a bound that can only fall.
+    #[must_use]
+    pub fn error_clamp(&self) -> u64 {
+        self.state.fault().map_or(self.len(), |fault| fault.offset.min(self.len()))
+    }
+
+    /// The good bytes from the start, once the packet has ended. `None` while it is in flight.
+    #[must_use]
+    pub fn simple_contiguous_slice(&self) -> Option<&[u8]> {
+        if !self.has_ended() {
+            return None;
+        }
+        let good = usize::try_from(self.error_clamp()).ok()?;
+        // SAFETY: the packet has ended, so nobody writes its bytes while `self` is borrowed (a new
+        // life takes the owner `&mut`); below the lowest failed offset all bytes were committed by
+        // some view, or were the user's own (views keep this: what they do not commit they fail).
+        Some(unsafe { slice::from_raw_parts(self.setup.get().data, good) })
+    }
+}
+
+/// Lengths are held as `usize` in memory and told as `u64`.
+#[inline]
+pub(crate) fn widen(len: usize) -> u64 {
+    const { assert!(size_of::<usize>() <= size_of::<u64>()) }
+    len as u64
+}
+
+const _: () = {
+    const fn send_sync<T: Send + Sync>() {}
+    send_sync::<Packet<perms::Write>>();
+};

@@ -1,0 +1,376 @@
+//! The life of a packet, in one atomic word.
+//!
+//! ```text
+//!        begin                  finish (last fragment)
+//! idle ---------> in flight ----------------------------> ended ---> (owner reuses or recycles)
+//!  0               n fragments                              0
+//!                      |
+//!                      | abandon: +1 fragment, ORPHANED
+//!                      v
+//!                  orphaned  --- release (last fragment) ---> recycled by whoever released
+//! ```
+//!
+//! Two kinds of owner share a packet: its one *observer* (the future, or the blocked caller) and its
+//! *fragments* (the bound views). While the word counts no fragment the observer owns everything.
+//! While it counts some, the fragments own their byte ranges, and the observer owns nothing but the
+//! right to register a waker and to abandon.
+//!
+//! The word also arbitrates the two cells beside it:
+//!
+//! - the waker cell belongs to the observer while neither `WAKER` nor `TAKING` is set; setting `WAKER`
+//!   offers it to the last fragment, which takes it by turning `WAKER` into `TAKING`, and gives the
+//!   cell up in the same step that ends the packet. So the waker is out of the packet *before* the
+//!   terminal decrement, and that decrement is the last access of the fragment: the frame that
+//!   holds the packet may be gone an instant later.
+//!   Whoever abandons takes a waker that is still on offer back, so that a dropped task is let go.
+//! - the fault cell (lowest failed offset and its error) belongs to whoever holds `FAULT_LOCK`, and to
+//!   the observer once the packet has ended.
+//!
+//! An outcome has exactly one keeper, decided by one step on the word: if `abandon` sets `ORPHANED`
+//! before the last fragment has gone, the finisher sees it and keeps the outcome; if the last fragment
+//! went first, the one who abandons keeps it.
+#![allow(unsafe_code)]
+
+use core::{mem::MaybeUninit, task::Waker};
+
+use crate::error::Error;
+use crate::sync::{
+    UnsafeCell, abort,
+    atomic::{AtomicUsize, Ordering},
+    spin_loop,
+};
+
+/// The waker cell holds a waker that the last fragment has to take.
+const WAKER: usize = 1;
+/// The last fragment is moving the waker out of its cell.
+const TAKING: usize = 1 << 1;
+/// Nobody waits any more; whoever finishes keeps the outcome.
+const ORPHANED: usize = 1 << 2;
+/// The fault cell is being read or written.
+const FAULT_LOCK: usize = 1 << 3;
+/// The fault cell holds a fault.
+const FAULTED: usize = 1 << 4;
+/// The packet was split in this life: its parts may have gone different ways.
+const SPLIT: usize = 1 << 5;
+/// One fragment.
+const ONE: usize = 1 << 6;
+/// Fragments past this number abort, as reference counts do: only forgotten views can get there.
+const MAX_FRAGMENTS: usize = (usize::MAX / ONE) / 2;
+
+const fn fragments(word: usize) -> usize {
+    word / ONE
+}
+
+/// The lowest offset of a packet that failed, and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) offset: u64,
+    pub(crate) error: Error,
+}
+
+/// What became of a fragment that was finished.
+#[derive(Debug)]
+pub(crate) enum Finish {
+    /// The observer has it, or will have it with the last fragment. The waker, if any, is to be woken
+    /// by the caller, who must not touch the packet again.
+    Delivered(Option<Waker>),
+    /// Nobody waits. The fragment still counts; the caller has to `release` it.
+    Orphaned,
+}
+
+/// What `abandon` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Abandon {
+    /// All fragments had ended: the outcome is with the one who abandons.
+    HadEnded,
+    /// Some fragment is still in flight: its finisher will see that nobody waits.
+    InFlight,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    word: AtomicUsize,
+    waker: UnsafeCell<MaybeUninit<Waker>>,
+    fault: UnsafeCell<MaybeUninit<Fault>>,
+}
+
+// SAFETY: both cells are arbitrated by the word as told at the top of this file; what they hold is
+// `Send + Sync` itself. This file keeps that.
+unsafe impl Send for State {}
+// SAFETY: as above.
+unsafe impl Sync for State {}
+
+impl State {
+    pub(crate) fn new() -> Self {
+        Self {
+            word: AtomicUsize::new(0),
+            waker: UnsafeCell::new(MaybeUninit::uninit()),
+            fault: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// Start a life with one fragment.
+    ///
+    /// The caller owns the packet: it is idle or has ended, and nobody else can reach it.
+    #[inline]
+    pub(crate) fn begin(&self) {
+        self.word.store(ONE, Ordering::Relaxed);
+    }
+
+    /// Back to idle, with only `fault` known. For the same caller as [`begin`](Self::begin).
+    pub(crate) fn reset(&self, fault: Fault) {
+        // SAFETY: nobody else can reach the packet, says the caller.
+        self.fault.with_mut(|cell| unsafe {
+            (*cell).write(fault);
+        });
+        self.word.store(FAULTED, Ordering::Relaxed);
+    }
+
+    /// Whether no fragment is left. Everything that fragments did is visible once this is true.
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        fragments(self.word.load(Ordering::Acquire)) == 0
+    }
+
+    /// Count one more fragment. Only the owner of a fragment may do so.
+    #[inline]
+    pub(crate) fn add_fragment(&self) {
+        let before = self.word.fetch_add(ONE, Ordering::Relaxed);
+        if fragments(before) > MAX_FRAGMENTS {
+            abort();
+        }
+        if before & SPLIT == 0 {
+            self.word.fetch_or(SPLIT, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there was more than one fragment in this life.
+    pub(crate) fn was_split(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & SPLIT != 0
+    }
+
+    /// Record that bytes from `offset` on failed; the lowest offset is kept. Only the owner of a
+    /// fragment may do so, before it finishes that fragment.
+    #[cold]
+    pub(crate) fn fail(&self, offset: u64, error: Error) {
+        let word = self.lock_fault();
+        // SAFETY: FAULT_LOCK is held by this call, so the cell is ours.
+        self.fault.with_mut(|cell| unsafe {
+            if word & FAULTED == 0 || offset < (*cell).assume_init_ref().offset {
+                (*cell).write(Fault { offset, error });
+            }
+        });
+        if word & FAULTED == 0 {
+            // Under the lock both bits are known (1 and 0), so one step turns both over.
+            self.word.fetch_xor(FAULT_LOCK | FAULTED, Ordering::Release);
+        } else {
+            self.word.fetch_and(!FAULT_LOCK, Ordering::Release);
+        }
+    }
+
+    /// The lowest fault so far.
+    #[inline]
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        if self.word.load(Ordering::Acquire) & (FAULTED | FAULT_LOCK) == 0 {
+            return None;
+        }
+        self.read_fault()
+    }
+
+    #[cold]
+    fn read_fault(&self) -> Option<Fault> {
+        let word = self.lock_fault();
+        let fault = if word & FAULTED == 0 {
+            None
+        } else {
+            // SAFETY: FAULT_LOCK is held by this call and FAULTED says that the cell was written.
+            Some(self.fault.with(|cell| unsafe { (*cell).assume_init() }))
+        };
+        self.word.fetch_and(!FAULT_LOCK, Ordering::Release);
+        fault
+    }
+
+    fn lock_fault(&self) -> usize {
+        loop {
+            let word = self.word.fetch_or(FAULT_LOCK, Ordering::Acquire);
+            if word & FAULT_LOCK == 0 {
+                return word;
+            }
+            spin_loop();
+        }
+    }
+
+    /// Finish one fragment. Only its owner may, once; after `Delivered` it must not touch the packet.
+    #[inline]
+    pub(crate) fn finish(&self) -> Finish {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            if word & ORPHANED != 0 {
+                return Finish::Orphaned;
+            }
+            if fragments(word) == 1 && word & WAKER != 0 {
+                return self.finish_with_waker();
+            }
+            match self.exchange(word, word - ONE) {
+                Ok(_) => return Finish::Delivered(None),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// The caller owns the only fragment and has seen `WAKER`.
+    #[cold]
+    #[inline(never)]
+    fn finish_with_waker(&self) -> Finish {
+        let mut word = self.word.load(Ordering::Acquire);
+        // The observer may be exchanging its waker or abandoning at this moment.
+        while word & WAKER != 0 && word & ORPHANED == 0 {
+            let Err(now) = self.exchange(word, (word & !WAKER) | TAKING) else {
+                // SAFETY: TAKING makes the cell ours, WAKER said that it holds a waker; nobody
+                // reads that waker as an owner again, as WAKER is clear now.
+                let waker = self.waker.with(|cell| unsafe { (*cell).assume_init_read() });
+                return self.finish_taken(waker);
+            };
+            word = now;
+        }
+        self.finish()
+    }
+
+    /// The caller owns the only fragment, has set `TAKING` and holds the waker.
+    fn finish_taken(&self, waker: Waker) -> Finish {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            if word & ORPHANED != 0 {
+                self.word.fetch_and(!TAKING, Ordering::Release);
+                return Finish::Orphaned;
+            }
+            match self.exchange(word, word - ONE - TAKING) {
+                Ok(_) => return Finish::Delivered(Some(waker)),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn exchange(&self, from: usize, to: usize) -> Result<usize, usize> {
+        self.word.compare_exchange_weak(from, to, Ordering::AcqRel, Ordering::Acquire)
+    }
+
+    /// Whether the packet has ended; if not, `waker` is woken when it does. Only for the observer.
+    #[inline]
+    pub(crate) fn poll(&self, waker: &Waker) -> bool {
+        let word = self.word.load(Ordering::Acquire);
+        fragments(word) == 0 || self.register(waker, word)
+    }
+
+    #[inline(never)]
+    fn register(&self, waker: &Waker, mut word: usize) -> bool {
+        loop {
+            if fragments(word) == 0 {
+                return true;
+            }
+            if word & TAKING != 0 {
+                // The last fragment is a few instructions from its end; our waker may be a newer
+                // one than it took, so come round again.
+                waker.wake_by_ref();
+                return false;
+            }
+            if word & WAKER == 0 {
+                return self.offer(waker);
+            }
+            let same = self.waker.with(|cell| {
+                // SAFETY: the cell was written before WAKER was set, and only the observer (this
+                // caller) writes it. A fragment may move the waker out meanwhile, which leaves the
+                // bits in place; `will_wake` compares those bits and follows no pointer of theirs.
+                unsafe { (*cell).assume_init_ref().will_wake(waker) }
+            });
+            if same {
+                return false;
+            }
+            match self.exchange(word, word & !WAKER) {
+                Ok(_) => {
+                    self.drop_waker();
+                    return self.offer(waker);
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Put `waker` into the cell, which belongs to the observer at this moment, and offer it.
+    fn offer(&self, waker: &Waker) -> bool {
+        let waker = waker.clone();
+        // SAFETY: neither WAKER nor TAKING is set, so the cell is the observer's, and empty.
+        self.waker.with_mut(|cell| unsafe { (*cell).write(waker) });
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if fragments(word) == 0 {
+                self.drop_waker();
+                // Pairs with the release of the last fragment.
+                return self.has_ended();
+            }
+            match self.exchange(word, word | WAKER) {
+                Ok(_) => return false,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Drop the waker in the cell, which belongs to the caller and is full.
+    fn drop_waker(&self) {
+        // SAFETY: the callers own the cell (neither WAKER nor TAKING is set any more) and have
+        // seen it full.
+        self.waker.with_mut(|cell| unsafe { (*cell).assume_init_drop() });
+    }
+
+    /// Give the observer's place up. If fragments are in flight, the caller counts as one from here on
+    /// and has to `release`, so that it can still look at the packet; else it owns the packet.
+    pub(crate) fn abandon(&self) -> Abandon {
+        let before = self.word.fetch_add(ONE | ORPHANED, Ordering::AcqRel);
+        if fragments(before) != 0 {
+            return Abandon::InFlight;
+        }
+        self.word.fetch_sub(ONE, Ordering::Relaxed);
+        Abandon::HadEnded
+    }
+
+    /// Drop the waker, if one is left: nobody waits, so the request need not keep a task alive. Only for
+    /// the one who abandoned, while the packet is still his or a fragment of his.
+    ///
+    /// Dropping it runs code of the user's, which may panic.
+    pub(crate) fn drop_orphans_waker(&self) {
+        // Since ORPHANED is set, no fragment starts to take the waker. One that had, cleared WAKER.
+        let before = self.word.fetch_and(!WAKER, Ordering::AcqRel);
+        if before & WAKER != 0 {
+            self.drop_waker();
+        }
+    }
+
+    /// Whether nobody waits for the outcome.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.word.load(Ordering::Acquire) & ORPHANED != 0
+    }
+
+    /// Whether the caller's fragment is the only one.
+    pub(crate) fn is_last_fragment(&self) -> bool {
+        fragments(self.word.load(Ordering::Acquire)) == 1
+    }
+
+    /// Let one fragment of an orphaned packet go. True for the last one, who owns the packet then.
+    #[must_use]
+    pub(crate) fn release(&self) -> bool {
+        let before = self.word.fetch_sub(ONE, Ordering::AcqRel);
+        fragments(before) == 1
+    }
+}
+
+/// The memory goes away. Loom then tells of everyone who touches it later, or without having seen that
+/// he may.
+#[cfg(loom)]
+impl Drop for State {
+    fn drop(&mut self) {
+        self.word.with_mut(|_| ());
+        self.waker.with_mut(|_| ());
+        self.fault.with_mut(|_| ());
+    }
+}

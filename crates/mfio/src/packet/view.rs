@@ -1,0 +1,401 @@
+//! Views: exclusive claims on a byte range of a packet in flight.
+#![allow(unsafe_code)]
+
+use core::{
+    mem::{ManuallyDrop, MaybeUninit},
+    ptr::NonNull,
+    slice,
+};
+
+use super::{
+    Packet, PacketId,
+    perms::{Drainable, Fillable, PacketPerms, Write},
+    pool,
+    state::Finish,
+};
+use crate::error::{Error, ErrorKind, Tried};
+
+/// A backend's exclusive claim on a range of a packet's bytes.
+///
+/// It can be [split](Self::split_at), sent on to another object, filled or drained, or
+/// [failed](Self::error), from any thread. Dropping it fails its range with
+/// [`ErrorKind::Dropped`] (an empty one succeeds), so carelessness loses no request. A view that is
+/// forgotten (`mem::forget`) keeps its request pending for ever.
+///
+/// Completing it takes it, so that nobody touches bytes that are no longer claimed:
+///
+/// ```compile_fail,E0382
+/// use mfio::packet::{BoundPacketView, perms::Write};
+///
+/// fn serve(view: BoundPacketView<Write>) {
+///     let _ = view.transfer_from(b"bytes");
+///     view.set_hint(1); // error: use of a moved value
+/// }
+/// ```
+#[derive(Debug)]
+pub struct BoundPacketView<P: PacketPerms> {
+    packet: NonNull<Packet<P>>,
+    start: u64,
+    len: u64,
+}
+
+// SAFETY: a view is a counted fragment of a packet that is `Send + Sync`; the bytes are reachable
+// through it alone.
+unsafe impl<P: PacketPerms> Send for BoundPacketView<P> {}
+// SAFETY: `&BoundPacketView` gives access to the header only.
+unsafe impl<P: PacketPerms> Sync for BoundPacketView<P> {}
+
+impl<P: PacketPerms> BoundPacketView<P> {
+    /// # Safety
+    ///
+    /// The caller passes on one counted fragment of `packet`, which owns exactly this range.
+    pub(super) unsafe fn new(packet: NonNull<Packet<P>>, start: u64, len: u64) -> Self {
+        Self { packet, start, len }
+    }
+
+    fn packet(&self) -> &Packet<P> {
+        // SAFETY: a view is a counted fragment, and the header outlives its fragments.
+        unsafe { self.packet.as_ref() }
+    }
+
+    /// Length of the claim in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the claim has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Names the packet that this is a part of.
+    #[must_use]
+    pub fn packet_id(&self) -> PacketId {
+        self.packet().id()
+    }
+
+    /// Whether any positive number of bytes, from the start of the packet, satisfies the request.
+    #[must_use]
+    pub fn some_is_enough(&self) -> bool {
+        self.packet().setup.get().wish.some_is_enough
+    }
+
+    /// Whether the submitting thread is blocked on this packet: serving it there and then, with a
+    /// blocking system call, delays nobody.
+    #[must_use]
+    pub fn caller_waits(&self) -> bool {
+        self.packet().setup.get().wish.caller_waits
+    }
+
+    /// Leave a note on the packet that [`Packet::hint`] gives back: a driver's key for the request.
+    pub fn set_hint(&self, hint: u64) {
+        self.packet().set_hint(hint);
+    }
+
+    /// Split in two: the first `at` bytes, and the rest. An `at` past the end gives an empty rest.
+    #[must_use]
+    pub fn split_at(self, at: u64) -> (Self, Self) {
+        let at = at.min(self.len);
+        self.packet().state.add_fragment();
+        let view = ManuallyDrop::new(self);
+        // SAFETY: the one fragment and the one just counted own the two disjoint halves.
+        unsafe {
+            (
+                Self::new(view.packet, view.start, at),
+                Self::new(view.packet, view.start + at, view.len - at),
+            )
+        }
+    }
+
+    /// Fail the whole range.
+    pub fn error(self, error: Error) {
+        let _ = self.end(0, error);
+    }
+
+    /// The packet's own memory, if it has any; else the view comes back.
+    ///
+    /// # Errors
+    ///
+    /// The view itself, where the packet has no memory of its own.
+    pub fn try_alloc(self) -> Result<AllocatedView<P>, Self> {
+        Ok(AllocatedView(self))
+    }
+
+    /// End this fragment: its first `good` bytes are done, and the rest failed with `rest`.
+    fn end(self, good: u64, rest: Error) -> Completion<P> {
+        let view = ManuallyDrop::new(self);
+        // SAFETY: the view is forgotten, so its fragment is passed on exactly once.
+        unsafe { finish(view.packet, view.start, view.len, good, rest) }
+    }
+
+    /// Where the claim's bytes are.
+    fn bytes(&self) -> *mut u8 {
+        let setup = self.packet().setup.get();
+        // A start that does not fit would lie past the packet's end; views are made inside it.
+        let start = usize::try_from(self.start).unwrap_or(setup.len);
+        // SAFETY: `start` is inside the packet's memory or one past its end.
+        unsafe { setup.data.add(start) }
+    }
+
+    fn memory_len(&self) -> usize {
+        // Inside a packet, whose length is a `usize`.
+        usize::try_from(self.len).unwrap_or(usize::MAX)
+    }
+}
+
+impl<P: Fillable> BoundPacketView<P> {
+    /// Fill the claim from `source` and complete it. Where `source` is shorter, the rest of the range
+    /// fails with [`ErrorKind::UnexpectedEof`]; where it is longer, the rest of `source` is not used.
+    pub fn transfer_from(self, source: &[u8]) -> Completion<P> {
+        let good = source.len().min(self.memory_len());
+        // SAFETY: the claim is exclusive, `good` bytes long at least, and cannot overlap a slice
+        // that safe code holds, as nobody else can reach a packet's bytes in flight.
+        unsafe { self.bytes().copy_from_nonoverlapping(source.as_ptr(), good) };
+        self.end(super::widen(good), Error::new(ErrorKind::UnexpectedEof, Tried::Read))
+    }
+
+    /// Fill the whole claim from `source` and complete it.
+    ///
+    /// # Safety
+    ///
+    /// `source` is readable for [`len`](Self::len) bytes and does not overlap the packet.
+    pub unsafe fn transfer_data(self, source: *const u8) -> Completion<P> {
+        let len = self.memory_len();
+        // SAFETY: as in `transfer_from`, told by the caller.
+        unsafe { self.bytes().copy_from_nonoverlapping(source, len) };
+        self.end(super::widen(len), Error::new(ErrorKind::UnexpectedEof, Tried::Read))
+    }
+}
+
+impl BoundPacketView<super::perms::Read> {
+    /// Drain the claim into `target` and complete it. Where `target` is shorter, the rest of the range
+    /// fails with [`ErrorKind::WriteZero`].
+    pub fn transfer_to(self, target: &mut [u8]) -> Completion<super::perms::Read> {
+        let good = target.len().min(self.memory_len());
+        // SAFETY: a drained packet's bytes are initialised and the claim covers `good` of them; they
+        // cannot overlap a slice that safe code holds mutably.
+        unsafe { self.bytes().copy_to_nonoverlapping(target.as_mut_ptr(), good) };
+        self.end(super::widen(good), Error::new(ErrorKind::WriteZero, Tried::Write))
+    }
+
+    /// Drain the whole claim into `target` and complete it.
+    ///
+    /// # Safety
+    ///
+    /// `target` is writable for [`len`](Self::len) bytes and does not overlap the packet.
+    pub unsafe fn transfer_data(self, target: *mut u8) -> Completion<super::perms::Read> {
+        let len = self.memory_len();
+        // SAFETY: as in `transfer_to`, told by the caller.
+        unsafe { self.bytes().copy_to_nonoverlapping(target, len) };
+        self.end(super::widen(len), Error::new(ErrorKind::WriteZero, Tried::Write))
+    }
+}
+
+impl<P: PacketPerms> Drop for BoundPacketView<P> {
+    fn drop(&mut self) {
+        let error = Error::new(ErrorKind::Dropped, Tried::Request);
+        // SAFETY: the view goes, so its fragment is passed on exactly once.
+        drop(unsafe { finish(self.packet, self.start, self.len, 0, error) });
+    }
+}
+
+/// End a fragment: its first `good` of `len` bytes are done, and the rest failed with `rest`.
+///
+/// # Safety
+///
+/// The caller passes on the counted fragment that owns `start..start + len`; `good` bytes from its
+/// start are initialised.
+unsafe fn finish<P: PacketPerms>(
+    packet: NonNull<Packet<P>>,
+    start: u64,
+    len: u64,
+    good: u64,
+    rest: Error,
+) -> Completion<P> {
+    let good = good.min(len);
+    // SAFETY: the fragment is counted until `state.finish` below, and so the header is there.
+    let header = unsafe { packet.as_ref() };
+    if good < len {
+        header.state.fail(start + good, rest);
+    }
+    match header.state.finish() {
+        Finish::Delivered(None) => Completion::Delivered,
+        Finish::Delivered(Some(waker)) => {
+            waker.wake();
+            Completion::Delivered
+        }
+        Finish::Orphaned => Completion::Orphaned(OrphanedView { packet, start, good }),
+    }
+}
+
+/// A claim on real memory, whose address stays the same until it is completed.
+///
+/// For drivers: what a kernel fills or drains. Completing it may run a waker, so never do that
+/// while you hold a lock or a borrow that the woken code could want.
+#[derive(Debug)]
+#[must_use = "dropping it fails the request"]
+pub struct AllocatedView<P: PacketPerms>(BoundPacketView<P>);
+
+impl<P: PacketPerms> AllocatedView<P> {
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.memory_len()
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Where the bytes are: valid for [`len`](Self::len) bytes, exclusively, until the view is
+    /// completed or dropped. Writable only where the permissions say so.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.0.bytes()
+    }
+
+    /// See [`BoundPacketView::packet_id`].
+    #[must_use]
+    pub fn packet_id(&self) -> PacketId {
+        self.0.packet_id()
+    }
+
+    /// See [`BoundPacketView::some_is_enough`].
+    #[must_use]
+    pub fn some_is_enough(&self) -> bool {
+        self.0.some_is_enough()
+    }
+
+    /// See [`BoundPacketView::caller_waits`].
+    #[must_use]
+    pub fn caller_waits(&self) -> bool {
+        self.0.caller_waits()
+    }
+
+    /// See [`BoundPacketView::set_hint`].
+    pub fn set_hint(&self, hint: u64) {
+        self.0.set_hint(hint);
+    }
+
+    /// Complete it: the first `good` bytes are done; if that is not all, the remainder failed with
+    /// `rest`.
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes or reads the memory any more, and if the packet is filled, its first `good` bytes
+    /// were initialised.
+    pub unsafe fn complete(self, good: usize, rest: Error) -> Completion<P> {
+        self.0.end(super::widen(good), rest)
+    }
+
+    /// Fail it as a whole.
+    pub fn error(self, error: Error) -> Completion<P> {
+        self.0.end(0, error)
+    }
+
+    /// Back to a view without a claim on where its memory is, to be sent on.
+    #[must_use]
+    pub fn into_view(self) -> BoundPacketView<P> {
+        self.0
+    }
+}
+
+impl<P: Fillable> AllocatedView<P> {
+    /// The memory to fill. Nothing counts as filled before [`complete`](Self::complete) says so.
+    ///
+    /// # Safety
+    ///
+    /// Only initialised bytes are written to it: it may be a `Vec`'s, or the user's own slice, which
+    /// goes back to its owner whether or not it was filled.
+    pub unsafe fn as_uninit(&mut self) -> &mut [MaybeUninit<u8>] {
+        // SAFETY: the claim is exclusive and `self` is borrowed mutably.
+        unsafe { slice::from_raw_parts_mut(self.as_ptr().cast(), self.len()) }
+    }
+}
+
+impl AllocatedView<Write> {
+    /// Complete it with zeroes: what a hole in a sparse object holds.
+    pub fn zeroed(mut self) -> Completion<Write> {
+        let len = self.len();
+        // SAFETY: zeroes are initialised, and all bytes are written.
+        unsafe {
+            self.as_uninit().fill(MaybeUninit::new(0));
+            self.complete(len, Error::new(ErrorKind::UnexpectedEof, Tried::Read))
+        }
+    }
+}
+
+impl<P: Drainable> AllocatedView<P> {
+    /// The bytes to take.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: a drained packet's bytes are initialised before it is sent, and the claim is
+        // exclusive.
+        unsafe { slice::from_raw_parts(self.as_ptr(), self.len()) }
+    }
+
+    /// Complete it: the first `good` bytes were taken; if that is not all, the remainder failed with
+    /// `rest`.
+    pub fn finish(self, good: usize, rest: Error) -> Completion<P> {
+        self.0.end(super::widen(good), rest)
+    }
+}
+
+/// Who keeps the outcome of a finished view.
+#[derive(Debug)]
+#[must_use = "an orphaned outcome is the finisher's to keep or to drop"]
+pub enum Completion<P: PacketPerms> {
+    /// The one who sent the request has it, or will with the packet's last fragment.
+    Delivered,
+    /// Nobody waits for it any more: the bytes are the finisher's, to keep or to drop.
+    Orphaned(OrphanedView<P>),
+}
+
+/// The finished range of a packet that nobody waits for. It keeps the packet's memory until dropped.
+#[derive(Debug)]
+pub struct OrphanedView<P: PacketPerms> {
+    packet: NonNull<Packet<P>>,
+    start: u64,
+    good: u64,
+}
+
+// SAFETY: it is a counted fragment like the view that it was.
+unsafe impl<P: PacketPerms> Send for OrphanedView<P> {}
+
+impl<P: PacketPerms> OrphanedView<P> {
+    /// The good bytes of this range.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        let good = usize::try_from(self.good).unwrap_or(0);
+        let start = usize::try_from(self.start).unwrap_or(0);
+        // SAFETY: the fragment keeps packet and memory; `good` bytes from `start` are initialised (the
+        // finisher said so) and nobody else has a claim on them.
+        unsafe { slice::from_raw_parts(self.packet.as_ref().setup.get().data.add(start), good) }
+    }
+}
+
+impl<P: PacketPerms> Drop for OrphanedView<P> {
+    fn drop(&mut self) {
+        // SAFETY: the fragment goes with this, once.
+        unsafe { release(self.packet) };
+    }
+}
+
+/// Let a fragment of an orphaned packet go; the last one returns the packet to its home.
+///
+/// # Safety
+///
+/// The caller passes on one counted fragment of an orphaned packet.
+pub(super) unsafe fn release<P: PacketPerms>(packet: NonNull<Packet<P>>) {
+    // SAFETY: the fragment is counted until `release`.
+    let last = unsafe { packet.as_ref().state.release() };
+    if last {
+        // SAFETY: the last fragment of an orphaned packet owns it alone. Packets on a frame are never
+        // orphaned: their blocked caller waits.
+        unsafe { pool::recycle(packet) };
+    }
+}
