@@ -3,11 +3,12 @@
 use super::*;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 const EINTR: i32 = 4;
 const ENOSPC: i32 = 28;
+const EAGAIN: i32 = rustix::io::Errno::AGAIN.raw_os_error();
 
 #[test]
 fn short_and_interrupted_reads_go_on_where_they_stopped() {
@@ -59,17 +60,40 @@ fn short_and_interrupted_writes_go_on_and_an_error_keeps_what_was_written() {
 }
 
 #[test]
+fn what_is_not_ready_is_waited_for_and_asked_again() {
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    File::from(writer).write_all(b"ready").unwrap();
+    let (view, sent) = to_fill(vec![0; 5]);
+    let mut transfer = Transfer::new(Arc::new(OsFile::from(reader)), 0, view);
+    let mut calls = 0;
+    let answer = read(&mut transfer, |file, pos, memory| {
+        calls += 1;
+        if calls == 1 {
+            return Err(Error::from_os(EAGAIN, Tried::Read));
+        }
+        file.read_at(pos, memory)
+    });
+    Op::Read(transfer).finish(answer);
+    let (bytes, error) = outcome(sent);
+    assert_eq!((calls, bytes.as_slice(), error), (2, &b"ready"[..], None));
+}
+
+#[test]
 fn a_pipe_gives_in_pieces_and_all_of_it_comes() {
     testing::within_limits(|| {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         // Not ready is not an outcome either.
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
         let reader = Arc::new(OsFile::from(reader));
+        let source = Arc::clone(&reader);
         let writing = thread::spawn(move || {
             let mut writer = File::from(writer);
             for piece in 0..10 {
+                // One piece is taken before the next one is there.
+                while rustix::io::ioctl_fionread(source.as_fd()).unwrap() > 0 {
+                    thread::yield_now();
+                }
                 writer.write_all(&[piece; 1000]).unwrap();
-                thread::yield_now();
             }
         });
         let (op, sent) = testing::read(&reader, 0, 10_000);
