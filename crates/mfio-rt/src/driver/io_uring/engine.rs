@@ -37,8 +37,10 @@ const MAX_CANCELS_IN_KERNEL: usize = 64;
 /// Completions reserved for the wake-up.
 const WAKES_IN_KERNEL: usize = 1;
 
-/// Calls in a row that may submit nothing (`EAGAIN`, `EBUSY`) before a drive reports the error. The
-/// requests stay queued, and the next drive tries again.
+/// Calls in a row that may bring nothing. Of those that were to submit (`EAGAIN`, `EBUSY`), a drive then
+/// reports the error; the requests stay queued, and the next drive tries again. And the flag for work put
+/// off may be left set with no work there (seen on Linux 6.18: a worker sets it after the ring's thread
+/// has run what the worker added), where a kernel with much such work runs a part of it in each call.
 const MAX_IDLE_ENTERS: u32 = 16;
 
 /// A queue of keys is tidied when it holds this many that are dead, and they outnumber the live.
@@ -331,7 +333,8 @@ impl<K: Kernel, R: Request> Engine<K, R> {
                 return Ok(());
             }
             self.counters.system_calls += 1;
-            match self.kernel.enter(if sleeps { wait } else { Wait::No }) {
+            let entered = self.kernel.enter(if sleeps { wait } else { Wait::No });
+            match entered {
                 // An interrupted or timed-out sleep is an early return; what was queued stays so.
                 Ok(()) | Err(Errno::INTR | Errno::TIME) => {}
                 Err(errno @ (Errno::AGAIN | Errno::BUSY)) => refusal = errno,
@@ -342,9 +345,13 @@ impl<K: Kernel, R: Request> Engine<K, R> {
             }
             may_sleep &= !sleeps;
             let reaped = self.reap(ended);
-            let stuck = reaped == 0 && pending > 0 && self.kernel.pending() >= pending;
+            let stuck = reaped == 0 && self.kernel.pending() >= pending;
             idle = if stuck { idle + 1 } else { 0 };
             if idle > MAX_IDLE_ENTERS {
+                if pending == 0 && entered.is_ok() {
+                    // The kernel said that it had put work off, and it has none any more.
+                    return Ok(());
+                }
                 // Short of memory for a moment. What the kernel has will end, and the drive that
                 // sees it tries again; with nothing there, somebody must know.
                 let nothing_will_come = self.table.lent() <= pending;

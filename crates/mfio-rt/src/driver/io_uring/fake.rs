@@ -79,6 +79,9 @@ pub(super) struct State {
     /// Completions that the queue had no room for. The next call puts them there, as far as they fit.
     pub(super) kept_back: VecDeque<Completion>,
     pub(super) broken: bool,
+    /// The kernel says that it has put work off although it has none: the flag was set late, by a thread
+    /// whose work had been run by then.
+    pub(super) stale_flag: bool,
     /// Whether what the wake-up watches is readable, where the test makes that matter.
     pub(super) readable: bool,
     /// Bytes that the kernel said it moved, and errors it gave, by request.
@@ -109,6 +112,7 @@ impl FakeKernel {
             most_held: 0,
             kept_back: VecDeque::new(),
             broken: false,
+            stale_flag: false,
             readable: false,
             moved: HashMap::new(),
             failed: HashSet::new(),
@@ -240,7 +244,8 @@ impl Kernel for FakeKernel {
     }
 
     fn has_deferred_work(&mut self) -> bool {
-        !self.state().kept_back.is_empty()
+        let state = self.state();
+        state.stale_flag || !state.kept_back.is_empty()
     }
 
     fn reap(&mut self, into: &mut Vec<Completion>) {
