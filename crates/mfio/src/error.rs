@@ -17,6 +17,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// An argument was not acceptable (for example a path with a zero byte).
     InvalidInput,
+    /// What was read makes no sense: it is damaged, or something else.
+    InvalidData,
     /// The object ended before the requested range did.
     UnexpectedEof,
     /// The object took fewer bytes than it was given.
@@ -169,6 +171,9 @@ impl ErrorKind {
             Self::InvalidInput => {
                 "an argument is not acceptable here; check path, flags and alignment"
             }
+            Self::InvalidData => {
+                "the data makes no sense; check what the object is, and its copies"
+            }
             Self::UnexpectedEof => "the object ended first; ask for fewer bytes or use read_to_end",
             Self::WriteZero => "the object takes no more bytes; check its size limit",
             Self::OutOfRange => {
@@ -285,6 +290,7 @@ fn kind_of_std(kind: std::io::ErrorKind) -> ErrorKind {
         Std::PermissionDenied => ErrorKind::PermissionDenied,
         Std::AlreadyExists => ErrorKind::AlreadyExists,
         Std::InvalidInput | Std::InvalidFilename => ErrorKind::InvalidInput,
+        Std::InvalidData => ErrorKind::InvalidData,
         Std::UnexpectedEof => ErrorKind::UnexpectedEof,
         Std::WriteZero => ErrorKind::WriteZero,
         Std::Unsupported => ErrorKind::Unsupported,
@@ -310,6 +316,7 @@ fn kind_to_std(kind: ErrorKind) -> std::io::ErrorKind {
         ErrorKind::PermissionDenied => Std::PermissionDenied,
         ErrorKind::AlreadyExists => Std::AlreadyExists,
         ErrorKind::InvalidInput => Std::InvalidInput,
+        ErrorKind::InvalidData => Std::InvalidData,
         ErrorKind::UnexpectedEof | ErrorKind::OutOfRange => Std::UnexpectedEof,
         ErrorKind::WriteZero => Std::WriteZero,
         ErrorKind::Unsupported => Std::Unsupported,
