@@ -29,6 +29,10 @@ const PINNED_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the end of a runtime pauses when the kernel refused a call, for want of memory for instance.
 const REFUSED_PAUSE: Duration = Duration::from_millis(1);
 
+/// How long a cancel may take before the end of a runtime asks again: it may have come while its target
+/// moved from one list of the kernel to another, and found nothing.
+const CANCEL_PAUSE: Duration = Duration::from_millis(20);
+
 /// How often the reaper looks even though the kernel said nothing.
 const REAPER_PAUSE: Duration = Duration::from_secs(1);
 
@@ -80,10 +84,11 @@ pub(super) fn end<K, R, Keep>(
         // A wake-up has nobody to tell any more; left pending, it would keep every drive from sleeping.
         engine.take_woken();
         let left = deadline.map_or(patience, |at| at.saturating_duration_since(Instant::now()));
-        let driven = engine.drive(Wait::Until(Some(left)), ended);
+        let driven = engine.drive(Wait::Until(Some(left.min(CANCEL_PAUSE))), ended);
         if left.is_zero() {
             break;
         }
+        engine.cancel_again();
         if driven.is_err() {
             std::thread::sleep(REFUSED_PAUSE.min(left));
         }
@@ -110,6 +115,7 @@ fn reap_to_end<K: Kernel, R: Request>(mut engine: Engine<K, R>, finish: fn(R::Ou
         // As in `end`.
         engine.take_woken();
         let driven = engine.drive(Wait::Until(Some(REAPER_PAUSE)), &mut ended);
+        engine.cancel_again();
         for outcome in ended.drain(..) {
             // It may run a waker, the user's code: if that panics, there are other requests to see to.
             let _ = catch_unwind(AssertUnwindSafe(|| finish(outcome)));

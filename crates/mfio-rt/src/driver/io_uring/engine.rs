@@ -398,6 +398,15 @@ impl<K: Kernel, R: Request> Engine<K, R> {
         }
     }
 
+    /// Asks once more for the end of all that the kernel holds, if no cancel is under way: one that came
+    /// while its target changed places found nothing.
+    pub(crate) fn cancel_again(&mut self) {
+        if self.cancels.is_empty() && self.cancels_in_kernel == 0 {
+            let keys: Vec<Key> = self.table.lent_keys().collect();
+            keys.into_iter().for_each(|key| self.queue_cancel(key));
+        }
+    }
+
     /// Requests that have not ended.
     #[cfg(test)]
     pub(crate) fn in_flight(&self) -> usize {
