@@ -5,6 +5,7 @@ set -euo pipefail
 PACKAGES=(
     rustc-web cargo-web rust-web-src rust-web-clippy # std from source: TSAN, no_std, other systems
     gcc libc6-dev                                    # the host's linker
+    gcc-mingw-w64-x86-64-posix                       # dlltool and linker of Windows (GNU)
     git                                              # git apply
     valgrind strace binutils python3                 # exact counts
 )
