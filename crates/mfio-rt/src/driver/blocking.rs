@@ -57,14 +57,22 @@ pub(crate) fn write_here(mut transfer: Transfer<Read, &OsFile>) {
 }
 
 /// As [`read_here`], into the memory of a blocked caller. Wakes nobody.
-pub(crate) fn read_blocked(file: &OsFile, pos: u64, memory: BlockedMemory<'_, Write>) -> Served {
+pub(crate) fn read_blocked<'a>(
+    file: &OsFile,
+    pos: u64,
+    memory: BlockedMemory<'a, Write>,
+) -> Served<'a> {
     let mut transfer = Transfer::<Write, _, _>::new(file, pos, memory);
     let answer = read(&mut transfer, OsFile::read_at);
     transfer.served(answer)
 }
 
 /// As [`read_blocked`], for a write.
-pub(crate) fn write_blocked(file: &OsFile, pos: u64, memory: BlockedMemory<'_, Read>) -> Served {
+pub(crate) fn write_blocked<'a>(
+    file: &OsFile,
+    pos: u64,
+    memory: BlockedMemory<'a, Read>,
+) -> Served<'a> {
     let mut transfer = Transfer::<Read, _, _>::new(file, pos, memory);
     let answer = write(&mut transfer, OsFile::write_at);
     transfer.served(answer)

@@ -392,9 +392,9 @@ impl<P: PacketPerms, F> Transfer<P, F> {
     }
 }
 
-impl<P: PacketPerms, F> Transfer<P, F, BlockedMemory<'_, P>> {
+impl<'a, P: PacketPerms, F> Transfer<P, F, BlockedMemory<'a, P>> {
     /// As [`Op::finish`], for a caller who waits in this very call. Wakes nobody.
-    pub(crate) fn served(self, answer: Answer) -> Served {
+    pub(crate) fn served(self, answer: Answer) -> Served<'a> {
         let (good, rest) = match answer {
             Answer::Bytes { good, rest } => (good.min(self.done), rest),
             other => (self.done, other.error_or_dropped(Tried::Request)),

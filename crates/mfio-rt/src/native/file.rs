@@ -143,7 +143,7 @@ impl PacketIo<Write, u64> for File {
     }
 
     #[inline]
-    fn serve_blocked(&self, pos: &u64, memory: BlockedMemory<'_, Write>) -> Option<Served> {
+    fn serve_blocked<'a>(&self, pos: &u64, memory: BlockedMemory<'a, Write>) -> Option<Served<'a>> {
         self.for_blocked().map(|file| blocking::read_blocked(file, *pos, memory))
     }
 
@@ -158,7 +158,7 @@ impl PacketIo<Read, u64> for File {
     }
 
     #[inline]
-    fn serve_blocked(&self, pos: &u64, memory: BlockedMemory<'_, Read>) -> Option<Served> {
+    fn serve_blocked<'a>(&self, pos: &u64, memory: BlockedMemory<'a, Read>) -> Option<Served<'a>> {
         self.for_blocked().map(|file| blocking::write_blocked(file, *pos, memory))
     }
 

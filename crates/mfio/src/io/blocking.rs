@@ -166,7 +166,7 @@ where
 {
     // SAFETY: told by the caller; what is offered is used in this call only.
     let memory = unsafe { BlockedMemory::<P>::new(data, len) };
-    if let Some(Served(outcome)) = io.serve_blocked(&param, memory) {
+    if let Some(Served { outcome, .. }) = io.serve_blocked(&param, memory) {
         return outcome;
     }
     let seat = enter(io)?;

@@ -74,7 +74,11 @@ pub trait PacketIo<Perms: PacketPerms, Param>: Sized {
     /// by that (a regular file, by one plain system call) spares the rest of the way. `None`, which is
     /// the default, sends the request as a packet. Layers that only pass requests on need not forward
     /// it: their packets say [`caller_waits`](BoundPacketView::caller_waits) to the object below.
-    fn serve_blocked(&self, param: &Param, memory: BlockedMemory<'_, Perms>) -> Option<Served> {
+    fn serve_blocked<'a>(
+        &self,
+        param: &Param,
+        memory: BlockedMemory<'a, Perms>,
+    ) -> Option<Served<'a>> {
         let _ = (param, memory);
         None
     }
@@ -89,7 +93,7 @@ impl<T: PacketIo<P, Param>, P: PacketPerms, Param> PacketIo<P, Param> for &T {
         T::cancel_io(self, packet);
     }
 
-    fn serve_blocked(&self, param: &Param, memory: BlockedMemory<'_, P>) -> Option<Served> {
+    fn serve_blocked<'a>(&self, param: &Param, memory: BlockedMemory<'a, P>) -> Option<Served<'a>> {
         T::serve_blocked(self, param, memory)
     }
 }
@@ -103,7 +107,7 @@ impl<T: PacketIo<P, Param>, P: PacketPerms, Param> PacketIo<P, Param> for Arc<T>
         T::cancel_io(self, packet);
     }
 
-    fn serve_blocked(&self, param: &Param, memory: BlockedMemory<'_, P>) -> Option<Served> {
+    fn serve_blocked<'a>(&self, param: &Param, memory: BlockedMemory<'a, P>) -> Option<Served<'a>> {
         T::serve_blocked(self, param, memory)
     }
 }

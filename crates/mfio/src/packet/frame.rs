@@ -16,12 +16,42 @@ pub struct BlockedMemory<'a, P: PacketPerms> {
     lifetime: PhantomData<(&'a mut [MaybeUninit<u8>], P)>,
 }
 
-/// Proof that a blocked caller was served, well or not.
+/// Proof that a blocked caller was served, well or not: this caller, as the lifetime says, which is that of
+/// the memory. One that was kept from an earlier call would show memory that nobody filled:
+///
+/// ```compile_fail,E0521
+/// use mfio::packet::{BlockedMemory, Served, perms::Write};
+/// use mfio::prelude::v1::*;
+/// use std::cell::Cell;
+///
+/// struct Keeps<'k, Io>(Io, Cell<Option<Served<'k>>>);
+///
+/// impl<'k, Io: PacketIo<Write, u64>> PacketIo<Write, u64> for Keeps<'k, Io> {
+///     fn send_io(&self, pos: u64, view: BoundPacketView<Write>) {
+///         self.0.send_io(pos, view);
+///     }
+///
+///     fn serve_blocked<'a>(&self, pos: &u64, memory: BlockedMemory<'a, Write>) -> Option<Served<'a>> {
+///         self.1.set(self.0.serve_blocked(pos, memory)); // error: it would outlive the call
+///         None
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "it is what the caller waits for"]
-pub struct Served(pub(crate) Result<()>);
+pub struct Served<'a> {
+    pub(crate) outcome: Result<()>,
+    /// Neither shorter nor longer than the memory's.
+    caller: PhantomData<fn(&'a ()) -> &'a ()>,
+}
 
-impl<P: PacketPerms> BlockedMemory<'_, P> {
+impl Served<'_> {
+    fn new(outcome: Result<()>) -> Self {
+        Self { outcome, caller: PhantomData }
+    }
+}
+
+impl<'a, P: PacketPerms> BlockedMemory<'a, P> {
     /// # Safety
     ///
     /// `data` is valid for `len` bytes, exclusively where `P` lets it be written and initialised where
@@ -54,11 +84,11 @@ impl<P: PacketPerms> BlockedMemory<'_, P> {
     ///
     /// Nobody uses the memory any more, and if it is filled, its first `good` bytes were initialised.
     #[inline]
-    pub unsafe fn complete(self, good: usize, rest: Error) -> Served {
+    pub unsafe fn complete(self, good: usize, rest: Error) -> Served<'a> {
         if good >= self.len {
-            return Served(Ok(()));
+            return Served::new(Ok(()));
         }
-        Served(Err(rest.with_good_bytes(super::widen(good))))
+        Served::new(Err(rest.with_good_bytes(super::widen(good))))
     }
 }
 
