@@ -1,12 +1,28 @@
-//! Portable vocabulary of files: what is opened how, and what is known about it.
+//! Portable vocabulary of files and directories: what is opened how, what is done with it, and what is
+//! known about it.
+//!
+//! Three traits make a file system: [`Fs`] opens, [`FileOps`] is what an open file can do besides being
+//! read and written, [`DirHandle`] is a directory. No system is named here.
 
-use std::{future::Future, path::Path, time::SystemTime};
+mod dir;
+mod metadata;
+mod options;
+
+use alloc::vec::Vec;
+use core::{future::Future, ops::Range};
 
 use mfio::{
-    error::Result,
+    error::{Result, Tried},
     io::PacketIo,
     packet::perms::{Read, Write},
 };
+
+use crate::Path;
+pub use dir::{DirChange, DirEntry, DirHandle, DirHandleExt, Name, RenameOnto};
+pub use metadata::{
+    FileId, FileTimes, FileType, Metadata, Owner, Permissions, SetTime, Space, Timestamp,
+};
+pub use options::{Durability, OpenOptions};
 
 /// A file system, as a runtime offers it.
 pub trait Fs {
@@ -35,179 +51,146 @@ pub trait FileHandle: PacketIo<Read, u64> + PacketIo<Write, u64> + Send + Sync {
 
 impl<T: PacketIo<Read, u64> + PacketIo<Write, u64> + Send + Sync> FileHandle for T {}
 
-/// How a file is opened. Built by value: `OpenOptions::new().read(true)`.
+/// What an open file can do besides being read and written at positions.
 ///
-/// Opening does nothing but what is named here: with no option set it is refused with
-/// [`ErrorKind::InvalidInput`](mfio::error::ErrorKind::InvalidInput).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenOptions {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-    pub(crate) truncate: bool,
-    pub(crate) create: bool,
-    pub(crate) create_new: bool,
-    pub(crate) mode: u32,
-}
+/// Futures do nothing before their first poll. Dropping one asks to cancel; it may have been carried out.
+/// Errors are those of the system, unless something else is said; [`ErrorKind::Unsupported`] where it does
+/// not have the operation.
+///
+/// [`ErrorKind::Unsupported`]: mfio::error::ErrorKind::Unsupported
+pub trait FileOps: FileHandle + Clone + Sized {
+    /// What the system knows about the file (`statx(2)` or `fstat(2)`).
+    fn metadata(&self) -> impl Future<Output = Result<Metadata>> + Send;
 
-/// Permission bits given to a new file before the process's umask takes its share.
-const DEFAULT_MODE: u32 = 0o666;
+    /// Where the file ends, in bytes; of a block device, how large it is.
+    fn size(&self) -> impl Future<Output = Result<u64>> + Send;
 
-impl Default for OpenOptions {
-    fn default() -> Self {
-        Self::new()
+    /// Make everything written to the file durable, data and metadata (`fsync(2)`,
+    /// `FlushFileBuffers`). The name in its directory is not covered: [`DirHandle::sync`] is for that.
+    ///
+    /// Covers writes that have ended before this was sent, not those in flight. After an error it is not
+    /// known what is durable.
+    fn sync_all(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// As [`sync_all`](Self::sync_all), but leave metadata that is not needed to read the data back
+    /// (`fdatasync(2)`).
+    fn sync_data(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Write all of `bytes` at `pos`, then make them durable as [`sync_data`](Self::sync_data) does, in one
+    /// request. The buffer comes back beside the outcome.
+    fn write_and_sync(
+        &self,
+        pos: u64,
+        bytes: Vec<u8>,
+    ) -> impl Future<Output = (Result<()>, Vec<u8>)> + Send;
+
+    /// The same open file, whose writes have made this durable when they end (`RWF_DSYNC`, `RWF_SYNC`). The
+    /// other handles of the file stay as they are.
+    #[must_use]
+    fn with_durability(&self, durability: Durability) -> Self;
+
+    /// Carry out what changes the file but for its bytes. The named forms are below.
+    fn change(&self, change: FileChange) -> impl Future<Output = Result<()>> + Send;
+
+    /// The first stretch of data at or after `pos`, up to the hole behind it or the end of the file
+    /// (`SEEK_DATA`, `SEEK_HOLE`). `None`: there is none. File systems that do not know of holes call all of
+    /// it data.
+    fn next_data(&self, pos: u64) -> impl Future<Output = Result<Option<Range<u64>>>> + Send;
+
+    /// Lock the whole file, waiting for those who hold it otherwise (`flock(2)`, `LockFileEx`). Advisory: it
+    /// keeps out who locks too, also another handle that was opened anew, but nobody who just reads or
+    /// writes. Handles that are clones share one lock. It ends with the file, or with
+    /// [`unlock`](Self::unlock).
+    ///
+    /// **Cancel safety**: a lock that was taken all the same when this is dropped is let go.
+    fn lock(&self, lock: Lock) -> impl Future<Output = Result<()>> + Send;
+
+    /// As [`lock`](Self::lock), but do not wait: whether it was taken.
+    fn try_lock(&self, lock: Lock) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Let a lock go. Nothing happens where there is none.
+    fn unlock(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// What transfers of a file that was opened with [`direct`](OpenOptions::direct) have to be aligned to
+    /// (`STATX_DIOALIGN`, or the file system's block where that is not told).
+    fn alignment(&self) -> impl Future<Output = Result<Alignment>> + Send;
+
+    /// Cut the file to `len` bytes, or extend it by a hole (`ftruncate(2)`).
+    fn set_len(&self, len: u64) -> impl Future<Output = Result<()>> + Send {
+        self.change(FileChange::SetLen(len))
+    }
+
+    /// Reserve storage for `range` (bytes), so that writes there do not run out of space (`fallocate(2)`).
+    /// The file grows to the end of the range if it is shorter.
+    fn allocate(&self, range: Range<u64>) -> impl Future<Output = Result<()>> + Send {
+        self.change(FileChange::Allocate(range))
+    }
+
+    /// Give the storage of `range` (bytes) back; it reads as zeroes, and the length stays (`fallocate(2)`
+    /// with `FALLOC_FL_PUNCH_HOLE`; a block device discards).
+    fn punch_hole(&self, range: Range<u64>) -> impl Future<Output = Result<()>> + Send {
+        self.change(FileChange::PunchHole(range))
+    }
+
+    /// Say who may do what (`fchmod(2)`).
+    fn set_permissions(&self, permissions: Permissions) -> impl Future<Output = Result<()>> + Send {
+        self.change(FileChange::SetPermissions(permissions))
+    }
+
+    /// Say who owns it (`fchown(2)`).
+    fn set_owner(&self, owner: Owner) -> impl Future<Output = Result<()>> + Send {
+        self.change(FileChange::SetOwner(owner))
+    }
+
+    /// Set times (`futimens(3)`).
+    fn set_times(&self, times: FileTimes) -> impl Future<Output = Result<()>> + Send {
+        self.change(FileChange::SetTimes(times))
     }
 }
 
-impl OpenOptions {
-    /// Nothing allowed yet.
+/// What [`FileOps::change`] does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileChange {
+    /// See [`FileOps::set_len`].
+    SetLen(u64),
+    /// See [`FileOps::allocate`].
+    Allocate(Range<u64>),
+    /// See [`FileOps::punch_hole`].
+    PunchHole(Range<u64>),
+    /// See [`FileOps::set_permissions`].
+    SetPermissions(Permissions),
+    /// See [`FileOps::set_owner`].
+    SetOwner(Owner),
+    /// See [`FileOps::set_times`].
+    SetTimes(FileTimes),
+}
+
+impl FileChange {
+    /// What an error of it says was tried.
     #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            read: false,
-            write: false,
-            truncate: false,
-            create: false,
-            create_new: false,
-            mode: DEFAULT_MODE,
+    pub const fn tried(&self) -> Tried {
+        match self {
+            Self::SetLen(_) | Self::Allocate(_) | Self::PunchHole(_) => Tried::Allocate,
+            Self::SetPermissions(_) | Self::SetOwner(_) | Self::SetTimes(_) => Tried::SetMetadata,
         }
     }
-
-    /// Allow reading.
-    #[must_use]
-    pub const fn read(mut self, yes: bool) -> Self {
-        self.read = yes;
-        self
-    }
-
-    /// Allow writing.
-    #[must_use]
-    pub const fn write(mut self, yes: bool) -> Self {
-        self.write = yes;
-        self
-    }
-
-    /// Cut the file to nothing when it is opened. Needs [`write`](Self::write).
-    #[must_use]
-    pub const fn truncate(mut self, yes: bool) -> Self {
-        self.truncate = yes;
-        self
-    }
-
-    /// Create the file where there is none. Needs [`write`](Self::write).
-    #[must_use]
-    pub const fn create(mut self, yes: bool) -> Self {
-        self.create = yes;
-        self
-    }
-
-    /// Create the file and fail where there is one. Needs [`write`](Self::write).
-    #[must_use]
-    pub const fn create_new(mut self, yes: bool) -> Self {
-        self.create_new = yes;
-        self
-    }
-
-    /// Permission bits of a file that is created (Unix; the umask applies). Ignored elsewhere.
-    #[must_use]
-    pub const fn mode(mut self, bits: u32) -> Self {
-        self.mode = bits;
-        self
-    }
 }
 
-/// What kind of object a path or file is.
+/// How a file is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FileType {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A device, pipe, socket or what else the system has.
-    Other,
+pub enum Lock {
+    /// With others who share.
+    Shared,
+    /// Alone.
+    Exclusive,
 }
 
-/// Who may do what.
+/// What direct transfers have to be aligned to, in bytes: powers of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Permissions {
-    pub(crate) readonly: bool,
-    pub(crate) mode: Option<u32>,
-}
-
-impl Permissions {
-    /// Whether nobody may write.
-    #[must_use]
-    pub const fn readonly(&self) -> bool {
-        self.readonly
-    }
-
-    /// Unix permission bits (`0o7777`), where the system has them.
-    #[must_use]
-    pub const fn mode(&self) -> Option<u32> {
-        self.mode
-    }
-}
-
-/// What the system knows about a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metadata {
-    pub(crate) file_type: FileType,
-    pub(crate) len: u64,
-    pub(crate) permissions: Permissions,
-    pub(crate) modified: Option<SystemTime>,
-    pub(crate) accessed: Option<SystemTime>,
-    pub(crate) created: Option<SystemTime>,
-}
-
-impl Metadata {
-    /// The kind of object.
-    #[must_use]
-    pub const fn file_type(&self) -> FileType {
-        self.file_type
-    }
-
-    /// Whether it is a regular file.
-    #[must_use]
-    pub fn is_file(&self) -> bool {
-        self.file_type == FileType::File
-    }
-
-    /// Whether it is a directory.
-    #[must_use]
-    pub fn is_dir(&self) -> bool {
-        self.file_type == FileType::Directory
-    }
-
-    /// Length in bytes.
-    #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "a length of metadata, not of a collection")]
-    pub const fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Who may do what.
-    #[must_use]
-    pub const fn permissions(&self) -> Permissions {
-        self.permissions
-    }
-
-    /// Last change of the content, to the nanosecond where the system keeps it.
-    #[must_use]
-    pub const fn modified(&self) -> Option<SystemTime> {
-        self.modified
-    }
-
-    /// Last access.
-    #[must_use]
-    pub const fn accessed(&self) -> Option<SystemTime> {
-        self.accessed
-    }
-
-    /// Birth time, where the system keeps it.
-    #[must_use]
-    pub const fn created(&self) -> Option<SystemTime> {
-        self.created
-    }
+pub struct Alignment {
+    /// The address of the memory.
+    pub memory: usize,
+    /// The position in the file, and the length.
+    pub offset: u64,
 }

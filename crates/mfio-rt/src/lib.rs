@@ -1,14 +1,28 @@
-//! The native completion I/O runtime on the mfio framework.
+//! The completion I/O runtime on the mfio framework: files over whatever the system has.
+//!
+//! Without the default feature `std` there is no system: the traits of [`fs`] remain, and what implements
+//! them in memory.
+#![cfg_attr(not(feature = "std"), no_std)]
 
+extern crate alloc;
+
+#[cfg(feature = "std")]
 mod driver;
 pub mod fs;
+#[cfg(feature = "std")]
 pub mod native;
+mod path;
+#[cfg(feature = "std")]
 pub mod time;
 
-pub use std::path::Path;
-
-pub use fs::{FileHandle, FileType, Fs, Metadata, OpenOptions, Permissions};
+pub use fs::{
+    DirEntry, DirHandle, DirHandleExt, FileHandle, FileOps, FileType, Fs, Metadata, OpenOptions,
+    Permissions,
+};
+#[cfg(feature = "std")]
 pub use native::{File, LocalRt, NativeRt};
+pub use path::{Path, PathBuf};
+#[cfg(feature = "std")]
 pub use time::Time;
 
 /// The guide's programs, compiled and run as tests.

@@ -47,6 +47,10 @@ pub enum ErrorKind {
     NotADirectory,
     /// The directory is not empty.
     DirectoryNotEmpty,
+    /// The two names are on different file systems.
+    CrossesDevices,
+    /// Symbolic links lead round in a circle.
+    FilesystemLoop,
     /// No memory was left.
     OutOfMemory,
     /// The time given for the operation ran out.
@@ -79,6 +83,26 @@ pub enum Tried {
     Stat,
     /// Making data durable.
     Sync,
+    /// Setting or reserving a file's length, or punching a hole.
+    Allocate,
+    /// Locking a file.
+    Lock,
+    /// Finding where a file has data.
+    Seek,
+    /// Copying a file.
+    Copy,
+    /// Creating a directory.
+    CreateDir,
+    /// Listing a directory.
+    ReadDir,
+    /// Removing a file or directory.
+    Remove,
+    /// Renaming.
+    Rename,
+    /// Creating a hard or symbolic link, or reading one.
+    Link,
+    /// Setting permissions, owner or times.
+    SetMetadata,
     /// Cancelling a request.
     Cancel,
     /// Waiting for a point in time.
@@ -196,6 +220,8 @@ impl ErrorKind {
             Self::IsADirectory => "it is a directory; name a file in it",
             Self::NotADirectory => "it is not a directory; check the path",
             Self::DirectoryNotEmpty => "the directory is not empty; remove its entries first",
+            Self::CrossesDevices => "the names are on different file systems; copy, then remove",
+            Self::FilesystemLoop => "too many symbolic links; check where they lead",
             Self::OutOfMemory => "out of memory; use smaller or fewer requests",
             Self::TimedOut => "the time given ran out; allow more",
             Self::Ended => "the runtime has ended; keep it alive while its objects are in use",
@@ -216,6 +242,16 @@ impl Tried {
             Self::Close => "close",
             Self::Stat => "stat",
             Self::Sync => "sync",
+            Self::Allocate => "allocate",
+            Self::Lock => "lock",
+            Self::Seek => "seek",
+            Self::Copy => "copy",
+            Self::CreateDir => "create directory",
+            Self::ReadDir => "list directory",
+            Self::Remove => "remove",
+            Self::Rename => "rename",
+            Self::Link => "link",
+            Self::SetMetadata => "set metadata",
             Self::Cancel => "cancel",
             Self::Timeout => "timeout",
             Self::Build => "building a backend",
@@ -278,6 +314,9 @@ fn kind_of_os(code: i32) -> ErrorKind {
         if is(Errno::CANCELED) {
             return ErrorKind::Cancelled;
         }
+        if is(Errno::LOOP) {
+            return ErrorKind::FilesystemLoop;
+        }
     }
     kind
 }
@@ -299,6 +338,7 @@ fn kind_of_std(kind: std::io::ErrorKind) -> ErrorKind {
         Std::IsADirectory => ErrorKind::IsADirectory,
         Std::NotADirectory => ErrorKind::NotADirectory,
         Std::DirectoryNotEmpty => ErrorKind::DirectoryNotEmpty,
+        Std::CrossesDevices => ErrorKind::CrossesDevices,
         Std::OutOfMemory => ErrorKind::OutOfMemory,
         Std::TimedOut => ErrorKind::TimedOut,
         Std::BrokenPipe => ErrorKind::BrokenPipe,
@@ -325,6 +365,7 @@ fn kind_to_std(kind: ErrorKind) -> std::io::ErrorKind {
         ErrorKind::IsADirectory => Std::IsADirectory,
         ErrorKind::NotADirectory => Std::NotADirectory,
         ErrorKind::DirectoryNotEmpty => Std::DirectoryNotEmpty,
+        ErrorKind::CrossesDevices => Std::CrossesDevices,
         ErrorKind::OutOfMemory => Std::OutOfMemory,
         ErrorKind::TimedOut => Std::TimedOut,
         ErrorKind::BrokenPipe => Std::BrokenPipe,
@@ -334,6 +375,7 @@ fn kind_to_std(kind: ErrorKind) -> std::io::ErrorKind {
         | ErrorKind::Dropped
         | ErrorKind::LimitReached
         | ErrorKind::TooManyFiles
+        | ErrorKind::FilesystemLoop
         | ErrorKind::Ended
         | ErrorKind::Other => Std::Other,
     }

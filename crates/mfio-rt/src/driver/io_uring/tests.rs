@@ -174,8 +174,8 @@ fn path_operations_do_what_std_does() {
             let found = value(found).unwrap();
             let std = std::fs::metadata(&path).unwrap();
             assert_eq!(found.len(), 5);
-            assert_eq!(found.modified(), std.modified().ok());
-            assert_eq!(found.created(), std.created().ok());
+            assert_eq!(found.modified(), std.modified().ok().map(Into::into));
+            assert_eq!(found.created(), std.created().ok().map(Into::into));
             assert!(found.is_file() && !found.permissions().readonly());
         }
         value(synced).unwrap();

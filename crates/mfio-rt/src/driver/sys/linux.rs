@@ -1,12 +1,12 @@
 //! What only Linux has: the event counter, and `statx` as the ring fills it.
 
-use super::unix::{error_of, permissions_of_mode, wait_readable};
-use crate::fs::{FileType, Metadata};
+use super::unix::{STAT_BLOCK, error_of, file_type_of_mode, wait_readable};
+use crate::fs::{FileId, Metadata, Owner, Permissions, Timestamp};
 use mfio::error::{Result, Tried};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{Statx, StatxFlags, StatxTimestamp};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// An event counter (`eventfd(2)`): readable while it is not zero.
 #[derive(Debug)]
@@ -50,29 +50,22 @@ impl Doorbell {
 pub(crate) fn metadata_of_statx(from: &Statx) -> Metadata {
     let mode = u32::from(from.stx_mode);
     let has = |field: StatxFlags| from.stx_mask & field.bits() != 0;
-    let time = |field, stamp| has(field).then(|| time_of(stamp)).flatten();
+    let time = |field, stamp| has(field).then(|| time_of(stamp));
+    let device = rustix::fs::makedev(from.stx_dev_major, from.stx_dev_minor);
     Metadata {
-        file_type: match rustix::fs::FileType::from_raw_mode(mode) {
-            rustix::fs::FileType::RegularFile => FileType::File,
-            rustix::fs::FileType::Directory => FileType::Directory,
-            rustix::fs::FileType::Symlink => FileType::Symlink,
-            _ => FileType::Other,
-        },
-        len: from.stx_size,
-        permissions: permissions_of_mode(mode),
         modified: time(StatxFlags::MTIME, &from.stx_mtime),
         accessed: time(StatxFlags::ATIME, &from.stx_atime),
+        changed: time(StatxFlags::CTIME, &from.stx_ctime),
         created: time(StatxFlags::BTIME, &from.stx_btime),
+        id: Some(FileId { device, inode: from.stx_ino }),
+        owner: Some(Owner { user: from.stx_uid, group: from.stx_gid }),
+        links: Some(u64::from(from.stx_nlink)),
+        allocated: Some(from.stx_blocks.saturating_mul(STAT_BLOCK)),
+        ..Metadata::new(file_type_of_mode(mode), from.stx_size, Permissions::from_mode(mode))
     }
 }
 
-fn time_of(stamp: &StatxTimestamp) -> Option<SystemTime> {
-    let seconds = Duration::from_secs(stamp.tv_sec.unsigned_abs());
-    let whole = if stamp.tv_sec < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(seconds)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(seconds)
-    };
+fn time_of(stamp: &StatxTimestamp) -> Timestamp {
     // Nanoseconds count forward, before the epoch too.
-    whole?.checked_add(Duration::from_nanos(u64::from(stamp.tv_nsec)))
+    Timestamp::new(stamp.tv_sec, stamp.tv_nsec)
 }

@@ -33,7 +33,7 @@ pub(crate) use unix::{open_flags, open_mode};
 #[cfg(windows)]
 pub(crate) use windows::{OsFile, OsPath, interrupted, not_ready};
 
-use crate::fs::{FileType, Metadata, OpenOptions, Permissions};
+use crate::fs::OpenOptions;
 use mfio::error::{Error, ErrorKind, Result, Tried};
 
 /// Refuses combinations that no system gives a meaning to, before any of them is asked.
@@ -49,38 +49,6 @@ fn check_options(options: &OpenOptions) -> Result<()> {
 /// The error that `std` reported, with its code.
 fn error_of_std(error: std::io::Error, tried: Tried) -> Error {
     Error::from(error).with_tried(tried)
-}
-
-fn metadata_of_std(from: &std::fs::Metadata) -> Metadata {
-    let kind = from.file_type();
-    let file_type = if kind.is_file() {
-        FileType::File
-    } else if kind.is_dir() {
-        FileType::Directory
-    } else if kind.is_symlink() {
-        FileType::Symlink
-    } else {
-        FileType::Other
-    };
-    Metadata {
-        file_type,
-        len: from.len(),
-        permissions: permissions_of_std(from),
-        modified: from.modified().ok(),
-        accessed: from.accessed().ok(),
-        created: from.created().ok(),
-    }
-}
-
-#[cfg(unix)]
-fn permissions_of_std(from: &std::fs::Metadata) -> Permissions {
-    use std::os::unix::fs::MetadataExt;
-    unix::permissions_of_mode(from.mode())
-}
-
-#[cfg(windows)]
-fn permissions_of_std(from: &std::fs::Metadata) -> Permissions {
-    Permissions { readonly: from.permissions().readonly(), mode: None }
 }
 
 #[cfg(test)]

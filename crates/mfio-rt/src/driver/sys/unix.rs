@@ -1,8 +1,8 @@
 #![allow(unsafe_code)]
 //! Files as every Unix has them.
 
-use super::{check_options, error_of_std, metadata_of_std};
-use crate::fs::{Metadata, OpenOptions, Permissions};
+use super::{check_options, error_of_std};
+use crate::fs::{FileId, FileType, Metadata, OpenOptions, Owner, Permissions, Timestamp};
 use mfio::error::{Error, ErrorKind, Result, Tried};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -11,7 +11,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::{ffi::OsStrExt, fs::MetadataExt};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -184,8 +184,41 @@ pub(super) fn error_of(tried: Tried) -> impl Fn(Errno) -> Error {
     move |errno| Error::from_os(errno.raw_os_error(), tried)
 }
 
-pub(super) fn permissions_of_mode(mode: u32) -> Permissions {
-    Permissions { readonly: mode & 0o222 == 0, mode: Some(mode & 0o7777) }
+/// What `st_blocks` counts, in bytes, whatever the file system's own block is.
+pub(super) const STAT_BLOCK: u64 = 512;
+
+/// The kind of object that the upper bits of `st_mode` name.
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_fallible_conversions,
+    reason = "as wide as u32 on some systems, u16 on others"
+)]
+pub(super) fn file_type_of_mode(mode: u32) -> FileType {
+    use rustix::fs::FileType as Found;
+    match mode.try_into().map(Found::from_raw_mode) {
+        Ok(Found::RegularFile) => FileType::File,
+        Ok(Found::Directory) => FileType::Directory,
+        Ok(Found::Symlink) => FileType::Symlink,
+        Ok(Found::BlockDevice) => FileType::BlockDevice,
+        _ => FileType::Other,
+    }
+}
+
+/// What `stat(2)` told.
+pub(super) fn metadata_of_std(from: &std::fs::Metadata) -> Metadata {
+    let stamp = |seconds, nanos| Some(Timestamp::new(seconds, u32::try_from(nanos).unwrap_or(0)));
+    let mode = from.mode();
+    Metadata {
+        modified: stamp(from.mtime(), from.mtime_nsec()),
+        accessed: stamp(from.atime(), from.atime_nsec()),
+        changed: stamp(from.ctime(), from.ctime_nsec()),
+        created: from.created().ok().map(Timestamp::from),
+        id: Some(FileId { device: from.dev(), inode: from.ino() }),
+        owner: Some(Owner { user: from.uid(), group: from.gid() }),
+        links: Some(from.nlink()),
+        allocated: Some(from.blocks().saturating_mul(STAT_BLOCK)),
+        ..Metadata::new(file_type_of_mode(mode), from.len(), Permissions::from_mode(mode))
+    }
 }
 
 pub(super) fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool> {

@@ -2,8 +2,8 @@
 //! Files and events as Windows has them. Handles are synchronous ones: a positional call blocks its
 //! thread, and moves no shared file pointer that anybody relies on.
 
-use super::{check_options, error_of_std, metadata_of_std};
-use crate::fs::{Metadata, OpenOptions};
+use super::{check_options, error_of_std};
+use crate::fs::{FileType, Metadata, OpenOptions, Permissions, Timestamp};
 use mfio::error::{Error, ErrorKind, Result, Tried};
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -262,4 +262,25 @@ fn outcome(ok: i32, moved: u32, tried: Tried) -> Result<usize> {
 
 fn last_error(tried: Tried) -> Error {
     error_of_std(std::io::Error::last_os_error(), tried)
+}
+
+/// What the system told std.
+fn metadata_of_std(from: &std::fs::Metadata) -> Metadata {
+    let kind = from.file_type();
+    let file_type = if kind.is_file() {
+        FileType::File
+    } else if kind.is_dir() {
+        FileType::Directory
+    } else if kind.is_symlink() {
+        FileType::Symlink
+    } else {
+        FileType::Other
+    };
+    let permissions = Permissions::from_readonly(from.permissions().readonly());
+    Metadata {
+        modified: from.modified().ok().map(Timestamp::from),
+        accessed: from.accessed().ok().map(Timestamp::from),
+        created: from.created().ok().map(Timestamp::from),
+        ..Metadata::new(file_type, from.len(), permissions)
+    }
 }
