@@ -60,6 +60,10 @@ pub(crate) enum Op {
     Timeout(Timeout),
 }
 
+// Every request moves through the driver as an `Op`, most of them transfers: what is rare and larger than
+// a transfer goes into a box.
+const _: () = assert!(size_of::<Op>() <= 56);
+
 /// Bytes between a packet and a file.
 ///
 /// `F` is how the file is kept open until the transfer has ended: a share of it, or a borrow where the
