@@ -336,7 +336,13 @@ impl<'a> Place<'a> {
                 }
                 Err(refused @ (Refused::Pinned | Refused::Failed)) => return Err(refused),
                 Err(refused) => {
-                    if self.register(waker, Heir::Seeker) & !FLAGS != 0 {
+                    let kind = match refused {
+                        // The owner is further up this very stack. If it goes to standby it goes on to
+                        // drive; woken by that, the two would wake each other for ever.
+                        Refused::Here | Refused::Driving => Heir::Anyone,
+                        _ => Heir::Seeker,
+                    };
+                    if self.register(waker, kind) & !FLAGS != 0 {
                         return Err(refused);
                     }
                 }
