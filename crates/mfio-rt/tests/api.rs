@@ -1,7 +1,7 @@
 //! The public contract, as users write it: what stands here compiles and runs, word for word.
 //!
 //! Not yet there, and not here: `io_to_fn` and `io_to_stream`; `AsyncRead`, `AsyncWrite`, `Seekable`,
-//! `compat`; the integrations `Tokio` and `AsyncIo`; directories, sockets, the free functions on the
+//! `compat`; directories, sockets, the free functions on the
 //! current runtime and `#[init]`; `VirtRt`.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
@@ -227,27 +227,49 @@ fn the_runtime_list() {
 }
 
 #[test]
-fn inside_tokio_a_spawned_task_reads() {
+fn inside_tokio_and_smol() {
     use mfio::prelude::v1::*;
-    use mfio_rt::{Fs, NativeRt, OpenOptions};
+    use mfio_rt::{Fs, NativeRt, OpenOptions, Path};
+
+    async fn what(rt: &NativeRt, path: &Path) -> Result<[u8; 4]> {
+        let f = rt.open(path, OpenOptions::new().read(true)).await?;
+        let mut b = [0; 4];
+        f.read_all(0, &mut b[..]).await.map(|()| b)
+    }
+
+    #[tokio::main(flavor = "current_thread")]
+    async fn on_one_thread(path: &Path) {
+        let mut rt = NativeRt::default();
+        let run = Tokio::run_with_mut(&mut rt, |rt| async move { what(rt, path).await });
+        assert_eq!(&run.await.unwrap(), b"what");
+    }
+
+    #[tokio::main]
+    async fn on_several_threads(path: &Path) {
+        let mut rt = NativeRt::default();
+        Tokio::run_with_mut(&mut rt, |rt| async move {
+            assert_eq!(&what(rt, path).await.unwrap(), b"what");
+        })
+        .await;
+
+        let path = path.to_owned();
+        let spawned = tokio::spawn(async move {
+            Tokio::run_with_mut(&mut rt, |rt| async move { what(rt, &path).await }).await
+        });
+        assert_eq!(&spawned.await.unwrap().unwrap(), b"what");
+    }
 
     limited(|| {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("test.txt");
         std::fs::write(&path, "what it says").unwrap();
-        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        tokio.block_on(async {
-            let mut rt = NativeRt::default();
-            let spawned = tokio::spawn(async move {
-                Null::run_with_mut(&mut rt, |rt| async move {
-                    let f = rt.open(&path, OpenOptions::new().read(true)).await?;
-                    let mut b = [0; 4];
-                    f.read_all(0, &mut b[..]).await.map(|()| b)
-                })
-                .await
-            });
-            assert_eq!(&spawned.await.unwrap().unwrap(), b"what");
+        on_one_thread(&path);
+        on_several_threads(&path);
+        let mut rt = NativeRt::default();
+        let spawned = smol::spawn(async move {
+            AsyncIo::run_with_mut(&mut rt, |rt| async move { what(rt, &path).await }).await
         });
+        assert_eq!(&smol::block_on(spawned).unwrap(), b"what");
     });
 }
 

@@ -83,6 +83,10 @@ pub mod traits {
 pub mod prelude {
     /// Version 1: the async faces, and what is needed to send, to drive and to implement.
     pub mod v1 {
+        #[cfg(feature = "async-io")]
+        pub use crate::backend::integration::AsyncIo;
+        #[cfg(feature = "tokio")]
+        pub use crate::backend::integration::Tokio;
         pub use crate::backend::integration::{Integration, Null};
         pub use crate::backend::{
             BackendContainer, BackendHandle, DefaultHandle, DynBackend, IoBackend, IoBackendExt,

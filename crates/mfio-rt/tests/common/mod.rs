@@ -1,6 +1,8 @@
 //! What the tests of the runtimes share: a time limit, every runtime that works here, and pipes with names.
 #![allow(dead_code, unused_macros, unused_imports, reason = "each test file uses its own part")]
 
+pub(crate) mod executors;
+
 use std::future::Future;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::resume_unwind;

@@ -52,6 +52,7 @@ pub trait IoBackendExt<H: Pollable = DefaultHandle>: IoBackend<H> {
         WithBackend {
             backend: self,
             place: self.container().map(|c| Place::new(c.gate())),
+            leaves_driving: false,
             future,
             _handle: PhantomData,
         }
@@ -125,8 +126,21 @@ where
 pub struct WithBackend<'a, T: ?Sized, H, F> {
     backend: &'a T,
     place: Option<Place<'a>>,
+    /// The last poll found that somebody else drives.
+    leaves_driving: bool,
     future: F,
     _handle: PhantomData<fn() -> H>,
+}
+
+impl<'a, T: ?Sized, H, F> WithBackend<'a, T, H, F> {
+    pub(super) const fn backend(&self) -> &'a T {
+        self.backend
+    }
+
+    /// Whether the last poll left the driving to somebody else, who wakes this task when it leaves.
+    pub(super) const fn leaves_driving(&self) -> bool {
+        self.leaves_driving
+    }
 }
 
 impl<T, H, F> Future for WithBackend<'_, T, H, F>
@@ -145,7 +159,9 @@ where
         let future = unsafe { Pin::new_unchecked(&mut this.future) };
         match (&mut this.place, this.backend.container()) {
             (Some(place), Some(container)) => {
-                poll_shared(this.backend, container, place, future, cx)
+                let (polled, drove) = poll_shared(this.backend, container, place, future, cx);
+                this.leaves_driving = !drove;
+                polled
             }
             _ => poll_alone(this.backend, future, cx),
         }
@@ -166,20 +182,21 @@ where
     polled
 }
 
+/// What the future said, and whether this thread drove.
 fn poll_shared<T, H, F>(
     backend: &T,
     container: &BackendContainer<T::Backend>,
     place: &mut Place<'_>,
     future: Pin<&mut F>,
     cx: &mut Context<'_>,
-) -> Poll<F::Output>
+) -> (Poll<F::Output>, bool)
 where
     T: IoBackend<H> + ?Sized,
     H: Pollable,
     F: Future,
 {
     // First the future, so that what it submits goes out in this very drive.
-    let polled = match place.enter_or_seek(cx.waker()) {
+    let (polled, drove) = match place.enter_or_seek(cx.waker()) {
         Ok(hold) => {
             let handle = BackendHandle::new(container, hold);
             let polled = poll_around(backend, future, cx);
@@ -189,13 +206,13 @@ where
                 place.stand_by(cx.waker());
                 handle.leave_standing_by();
             }
-            polled
+            (polled, true)
         }
         Err(Refused::Failed) => backend_failed(),
-        Err(_) => poll_around(backend, future, cx),
+        Err(_) => (poll_around(backend, future, cx), false),
     };
     if polled.is_ready() {
         place.leave();
     }
-    polled
+    (polled, drove)
 }

@@ -39,6 +39,13 @@ pub trait Pollable: 'static {
     ///
     /// The system refused to wait, for example because the handle is closed.
     fn wait(&self, timeout: Option<Duration>) -> Result<bool>;
+
+    /// The handle of the operating system that this is, for event loops that wait for those.
+    ///
+    /// None: it is of another kind, and such loops have to poll.
+    fn os_handle(&self) -> Option<&OsHandle> {
+        None
+    }
 }
 
 /// A backend's handle, and the waker that makes it readable from any thread.

@@ -15,6 +15,15 @@ impl OsHandle {
     pub const fn new() -> Self {
         Self(())
     }
+
+    /// The same: there is nothing behind it.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub const fn try_clone(&self) -> Result<Self> {
+        Ok(*self)
+    }
 }
 
 impl Pollable for OsHandle {

@@ -42,6 +42,18 @@ impl From<BorrowedFd<'static>> for OsHandle {
     }
 }
 
+impl OsHandle {
+    /// A handle of its own for the same object.
+    ///
+    /// # Errors
+    ///
+    /// The system has none left to give.
+    pub fn try_clone(&self) -> Result<Self> {
+        let owned = self.as_fd().try_clone_to_owned();
+        owned.map(Self::from).map_err(|error| Error::from(error).with_tried(Tried::Wait))
+    }
+}
+
 impl AsFd for OsHandle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
@@ -73,6 +85,10 @@ impl Pollable for OsHandle {
             return Err(Error::from_os(Errno::BADF.raw_os_error(), Tried::Wait));
         }
         Ok(true)
+    }
+
+    fn os_handle(&self) -> Option<&OsHandle> {
+        Some(self)
     }
 }
 

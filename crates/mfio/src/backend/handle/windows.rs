@@ -44,6 +44,18 @@ impl From<BorrowedHandle<'static>> for OsHandle {
     }
 }
 
+impl OsHandle {
+    /// A handle of its own for the same object.
+    ///
+    /// # Errors
+    ///
+    /// The system has none left to give.
+    pub fn try_clone(&self) -> Result<Self> {
+        let owned = self.as_handle().try_clone_to_owned();
+        owned.map(Self::from).map_err(|error| Error::from(error).with_tried(Tried::Wait))
+    }
+}
+
 impl AsHandle for OsHandle {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         match &self.0 {
@@ -72,6 +84,10 @@ impl Pollable for OsHandle {
             }
             _ => Ok(true),
         }
+    }
+
+    fn os_handle(&self) -> Option<&OsHandle> {
+        Some(self)
     }
 }
 

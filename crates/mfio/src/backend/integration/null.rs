@@ -1,12 +1,11 @@
 //! For executors of which nothing is known.
-#![allow(unsafe_code)]
 
+use core::convert::Infallible;
 use core::future::Future;
-use core::pin::Pin;
-use core::task::{Context, Poll};
 
 use super::Integration;
-use crate::backend::{IoBackend, IoBackendExt, Pollable, WithBackend};
+use super::run::{Reactor, Run};
+use crate::backend::{IoBackend, Pollable};
 
 /// Works in any executor, as it asks nothing of it.
 ///
@@ -16,9 +15,21 @@ use crate::backend::{IoBackend, IoBackendExt, Pollable, WithBackend};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Null;
 
+impl Reactor for Null {
+    type Watch = Infallible;
+
+    fn watch<T, H>(_backend: &T) -> Option<Infallible>
+    where
+        T: IoBackend<H> + ?Sized,
+        H: Pollable,
+    {
+        None
+    }
+}
+
 impl Integration for Null {
     type Run<'a, T, H, F>
-        = NullRun<'a, T, H, F>
+        = Run<'a, T, H, F, Self>
     where
         T: IoBackend<H> + ?Sized + 'a,
         H: Pollable + 'a,
@@ -27,43 +38,12 @@ impl Integration for Null {
     fn run_with_mut<'a, T, H, F>(
         backend: &'a mut T,
         run: impl FnOnce(&'a T) -> F,
-    ) -> NullRun<'a, T, H, F>
+    ) -> Run<'a, T, H, F, Self>
     where
         T: IoBackend<H> + ?Sized,
         H: Pollable + 'a,
         F: Future + 'a,
     {
-        let backend: &'a T = backend;
-        NullRun { run: backend.with_backend(run(backend)), polls: backend.park_waker().is_some() }
-    }
-}
-
-/// The future of [`Null`].
-#[must_use = "futures do nothing unless polled"]
-#[derive(Debug)]
-pub struct NullRun<'a, T: ?Sized, H, F> {
-    run: WithBackend<'a, T, H, F>,
-    /// Nobody sleeps on the backend's behalf, so it is polled without being woken.
-    polls: bool,
-}
-
-impl<T, H, F> Future for NullRun<'_, T, H, F>
-where
-    T: IoBackend<H> + ?Sized,
-    H: Pollable,
-    F: Future,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let polls = self.polls;
-        // SAFETY: `run` is pinned with `self`: it is never moved out, this type has no `Drop` of its own,
-        // and it is `Unpin` only if `run` is.
-        let run = unsafe { self.map_unchecked_mut(|this| &mut this.run) };
-        let polled = run.poll(cx);
-        if polled.is_pending() && polls {
-            cx.waker().wake_by_ref();
-        }
-        polled
+        Run::new(backend, run)
     }
 }
