@@ -73,6 +73,35 @@ fn the_async_faces_move_the_right_bytes() {
 }
 
 #[test]
+fn packets_of_several_buffers_are_written_and_read_in_order() {
+    use mfio::packet::VectoredPacket;
+
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = pattern(40_000);
+    on_every_runtime(|name, open| {
+        let file = open(&dir.path().join(name), BOTH).unwrap();
+        file.block_on(async {
+            let (head, rest) = bytes.split_at(1000);
+            let (body, tail) = rest.split_at(33_333);
+            let parts = [head, &[], body, tail].map(<[u8]>::to_vec).to_vec();
+            let (outcome, packet) = file.write_all(10, VectoredPacket::from(parts)).await;
+            outcome.unwrap();
+            assert_eq!(packet.take().concat(), bytes);
+            let rooms = || vec![vec![0; 20_010], vec![0; 7], vec![0; 20_000]];
+            let (outcome, packet) = file.read_all(0, VectoredPacket::from(rooms())).await;
+            // The file ends 7 bytes before the packet does.
+            let error = outcome.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.good_bytes()),
+                (ErrorKind::UnexpectedEof, Some(40_010))
+            );
+            let read = packet.take().concat();
+            assert_eq!((&read[..10], &read[10..40_010]), (&[0; 10][..], &bytes[..]));
+        });
+    });
+}
+
+#[test]
 fn the_blocking_faces_move_the_right_bytes() {
     use mfio::traits::sync::{SyncIoRead, SyncIoWrite};
 

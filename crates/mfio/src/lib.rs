@@ -98,6 +98,7 @@ pub mod prelude {
         pub use crate::packet::perms::{PacketPerms, Read, ReadWrite, Write};
         pub use crate::packet::{
             BoundPacketView, IntoPacket, OwnedPacket, Packet, PacketBox, PacketStore, VecPacket,
+            VectoredPacket,
         };
     }
 

@@ -216,6 +216,11 @@ fn fair(outcome: Result<()>) {
 
 type OwnedPacketOf<P> = MemoryPacket<P, Owned>;
 
+/// Two owned buffers.
+fn vectored<P: PacketPerms>() -> VectoredPacket<P, Owned> {
+    vec![Owned::new(), Owned::new()].into()
+}
+
 fn kinds() -> Vec<Kind> {
     let kind = |name, borrows, cancels, make| Kind { name, borrows, cancels, make };
     vec![
@@ -228,6 +233,16 @@ fn kinds() -> Vec<Kind> {
             boxed(o.io(0, OwnedPacketOf::<Write>::from(Owned::new())), at, |packet| {
                 fair(packet.min_error().map_or(Ok(()), Err));
             })
+        }),
+        kind("read_all of two buffers", false, true, |o, _, at| {
+            boxed(o.read_all(0, vectored::<Write>()), at, |(outcome, packet)| {
+                let buffers = packet.take();
+                assert!(outcome.is_err() || buffers.iter().all(|buffer| buffer.0[..] == [1; LEN]));
+                fair(outcome);
+            })
+        }),
+        kind("write_all of two buffers", false, true, |o, _, at| {
+            boxed(o.write_all(0, vectored::<Read>()), at, |(outcome, _)| fair(outcome))
         }),
         kind("read", false, false, |o, _, _| {
             plain(IoRead::read::<[u8; LEN]>(o, 0), |value| assert_eq!(value, Ok([1; LEN])))
@@ -370,8 +385,8 @@ fn balanced(kind: Kind, mode: Mode, polls: usize, cancel_at: Option<usize>, end:
     let left = live_nodes() - nodes;
     let kept = ALIVE.load(Ordering::SeqCst) - alive;
     if end == End::Forget {
-        // One packet and one buffer at most, which leak with their future.
-        assert!(left <= 1 && (0..=1).contains(&kept), "{case}: {left} packets, {kept} buffers");
+        // One packet and its buffers at most, which leak with their future.
+        assert!(left <= 1 && (0..=2).contains(&kept), "{case}: {left} packets, {kept} buffers");
     } else {
         assert_eq!((left, kept), (0, 0), "{case}: packets and buffers left");
     }

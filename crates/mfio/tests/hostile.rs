@@ -158,6 +158,21 @@ fn check_written(built: &Built, before: Vec<Vec<u8>>, pos: u64, sent: &[u8], out
     assert_eq!(built.bytes(), expected);
 }
 
+/// The same bytes in buffers of uneven lengths, some of them empty.
+fn scattered(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut buffers = vec![Vec::new()];
+    let mut rest = bytes;
+    for len in [1, 0, 5, 2, 9].into_iter().cycle() {
+        let (now, later) = rest.split_at(rest.len().min(len));
+        buffers.push(now.to_vec());
+        rest = later;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    buffers
+}
+
 fn read_all_ways(built: &Built, driven: &Driven, pos: u64, len: usize) {
     let mut buf = vec![UNTOUCHED; len];
     let outcome = driven.block_on(IoRead::read_all(driven, pos, &mut buf[..]));
@@ -169,6 +184,11 @@ fn read_all_ways(built: &Built, driven: &Driven, pos: u64, len: usize) {
 
     let (outcome, buf) = driven.block_on(IoRead::read_all(driven, pos, vec![0; len]));
     check_read(built, pos, &buf, outcome);
+
+    let packet = VectoredPacket::from(scattered(&vec![0; len]));
+    let (outcome, packet) = driven.block_on(IoRead::read_all(driven, pos, packet));
+    assert_eq!(packet.error_clamp(), built.expected(pos, len as u64).0);
+    check_read(built, pos, &packet.take().concat(), outcome);
 
     let packet = driven.block_on(driven.io(pos, Packet::<Write>::new_buf(len)));
     let outcome = packet.min_error().map_or(Ok(()), Err);
@@ -213,6 +233,12 @@ fn write_all_ways(built: &Built, driven: &Driven, pos: u64, len: usize) {
 
     let before = built.bytes();
     let (outcome, bytes) = driven.block_on(IoWrite::write_all(driven, pos, sent(0xAA)));
+    check_written(built, before, pos, &bytes, outcome);
+
+    let (before, bytes) = (built.bytes(), sent(0x33));
+    let packet = VectoredPacket::from(scattered(&bytes));
+    let (outcome, packet) = driven.block_on(IoWrite::write_all(driven, pos, packet));
+    assert_eq!(packet.take().concat(), bytes);
     check_written(built, before, pos, &bytes, outcome);
 
     let (before, bytes) = (built.bytes(), sent(0x77));

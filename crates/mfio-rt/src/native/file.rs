@@ -100,21 +100,52 @@ impl File {
         })
     }
 
-    /// Carry a request out `here`, in the calling thread, if that thread waits for just this one and the
-    /// file is one that waits for no peer; else take it to the driver as an `op`.
+    /// Take a request to the file: as a whole, or buffer by buffer if its memory is in several.
+    #[inline]
     fn send<P: PacketPerms>(
         &self,
         pos: u64,
         view: BoundPacketView<P>,
-        here: impl FnOnce(Transfer<P, &OsFile>),
-        op: impl FnOnce(Transfer<P>) -> Op,
+        here: impl Fn(Transfer<P, &OsFile>),
+        op: impl Fn(Transfer<P>) -> Op,
     ) {
         match view.try_alloc() {
-            Ok(view) => match self.for_blocked().filter(|_| view.caller_waits()) {
-                Some(file) => here(Transfer::new(file, pos, view)),
-                None => self.core.submit(op(Transfer::new(Arc::clone(&self.file), pos, view))),
-            },
-            Err(view) => view.error(Error::new(ErrorKind::Unsupported, Tried::Request)),
+            Ok(view) => self.send_piece(pos, view, here, op),
+            Err(view) => self.send_pieces(pos, view, here, op),
+        }
+    }
+
+    /// Carry a request out `here`, in the calling thread, if that thread waits for just this one and the
+    /// file is one that waits for no peer; else take it to the driver as an `op`.
+    #[inline]
+    fn send_piece<P: PacketPerms>(
+        &self,
+        pos: u64,
+        view: AllocatedView<P>,
+        here: impl Fn(Transfer<P, &OsFile>),
+        op: impl Fn(Transfer<P>) -> Op,
+    ) {
+        match self.for_blocked().filter(|_| view.caller_waits()) {
+            Some(file) => here(Transfer::new(file, pos, view)),
+            None => self.core.submit(op(Transfer::new(Arc::clone(&self.file), pos, view))),
+        }
+    }
+
+    /// A request for each buffer, at positions of their own.
+    #[cold]
+    #[inline(never)]
+    fn send_pieces<P: PacketPerms>(
+        &self,
+        pos: u64,
+        view: BoundPacketView<P>,
+        here: impl Fn(Transfer<P, &OsFile>),
+        op: impl Fn(Transfer<P>) -> Op,
+    ) {
+        let mut pos = pos;
+        for view in view.into_segments() {
+            let len = view.len() as u64;
+            self.send_piece(pos, view, &here, &op);
+            pos = pos.saturating_add(len);
         }
     }
 

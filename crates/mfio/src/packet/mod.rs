@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | in the packet | same allocation | [`PacketBox`] (`Packet::<Write>::new_buf(n)`) |
 //! | the user's owned memory | pooled | [`VecPacket`], [`OwnedPacket`], any [`StableMemory`] |
+//! | several owned buffers, in order | pooled | [`VectoredPacket`] |
 //! | a borrowed slice, async | pooled, with an intermediate buffer | `&mut [u8]`, `&[u8]` |
 //! | a borrowed slice, blocking | on the caller's frame | the blocking faces |
 //!
@@ -18,8 +19,10 @@ pub(crate) mod borrowed;
 pub(crate) mod frame;
 pub mod perms;
 pub(crate) mod pool;
+mod segments;
 pub(crate) mod state;
 mod store;
+mod vectored;
 mod view;
 
 use core::{
@@ -41,7 +44,8 @@ pub(crate) use store::{Inline, Wished, exact};
 pub use store::{
     IntoPacket, MemoryPacket, OwnedPacket, PacketBox, PacketStore, StableMemory, VecPacket,
 };
-pub use view::{AllocatedView, BoundPacketView, Completion, OrphanedView};
+pub use vectored::VectoredPacket;
+pub use view::{AllocatedSegments, AllocatedView, BoundPacketView, Completion, OrphanedView};
 
 /// Names a packet while it is in flight. Two packets in flight never share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,8 +74,11 @@ pub(crate) struct Wish {
 /// What a life of the packet is about; written by its owner before `State::begin`, read-only after.
 #[derive(Clone, Copy, Debug)]
 struct Setup {
+    /// The bytes, or the table of the segments that they consist of.
     data: *mut u8,
     len: usize,
+    /// How many segments the table has. 0: the bytes are in one piece.
+    segments: u32,
     wish: Wish,
 }
 
@@ -103,6 +110,7 @@ impl<P: PacketPerms> Packet<P> {
             setup: Cell::new(Setup {
                 data: NonNull::dangling().as_ptr(),
                 len: 0,
+                segments: 0,
                 wish: Wish::default(),
             }),
             hint: [const { AtomicU32::new(0) }; 2],
@@ -126,19 +134,36 @@ impl<P: PacketPerms> Packet<P> {
         len: usize,
         wish: Wish,
     ) -> BoundPacketView<P> {
+        // SAFETY: told by the caller.
+        unsafe { Self::begin_at(packet, Setup { data, len, segments: 0, wish }) }
+    }
+
+    /// As [`begin`](Self::begin), over the bytes that a setup describes.
+    ///
+    /// # Safety
+    ///
+    /// As for [`begin`](Self::begin). A table of segments belongs to the bytes: it adds up to the length,
+    /// stays in place as they do, and is not written.
+    unsafe fn begin_at(packet: NonNull<Self>, setup: Setup) -> BoundPacketView<P> {
         // SAFETY: the header is the caller's.
         let header = unsafe { packet.as_ref() };
-        header.setup.set(Setup { data, len, wish });
+        header.setup.set(setup);
         header.state.begin();
         // SAFETY: `begin` counted the one fragment that this view owns, over the whole range.
-        unsafe { BoundPacketView::new(packet, 0, widen(len)) }
+        unsafe { BoundPacketView::new(packet, 0, widen(setup.len)) }
     }
 
     /// Forget what is known of an earlier life: until the packet is sent, none of its `len` bytes at
     /// `data` is good. Only for the sole owner of a packet that is not in flight.
     fn reset(&self, data: *mut u8, len: usize) {
-        self.setup.set(Setup { data, len, wish: Wish::default() });
+        self.setup.set(Setup { data, len, segments: 0, wish: Wish::default() });
         self.state.reset(Fault { offset: 0, error: NOT_SENT });
+    }
+
+    #[inline]
+    fn setup(&self) -> &Setup {
+        // SAFETY: it is written only while the packet has one owner, who then borrows nothing of it.
+        unsafe { &*self.setup.as_ptr() }
     }
 
     /// Names this packet while it is in flight.
@@ -187,7 +212,7 @@ impl<P: PacketPerms> Packet<P> {
     /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
-        widen(self.setup.get().len)
+        widen(self.setup().len)
     }
 
     /// Whether it has no bytes.
@@ -212,17 +237,38 @@ impl<P: PacketPerms> Packet<P> {
         self.state.fault().map_or(self.len(), |fault| fault.offset.min(self.len()))
     }
 
-    /// The good bytes from the start, once the packet has ended. `None` while it is in flight.
+    /// The good bytes from the start, once the packet has ended. `None` while it is in flight, and where
+    /// they are in several buffers: see [`good_slices`](Self::good_slices).
     #[must_use]
     pub fn simple_contiguous_slice(&self) -> Option<&[u8]> {
+        let good = self.good()?;
+        let setup = self.setup();
+        if !setup.in_one_piece(0, good) {
+            return None;
+        }
+        // SAFETY: the good bytes, which are in one piece.
+        Some(unsafe { slice::from_raw_parts(setup.address(0), good) })
+    }
+
+    /// The good bytes from the start, once the packet has ended, buffer by buffer. `None` while it is in
+    /// flight.
+    #[must_use]
+    pub fn good_slices(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        let good = self.good()?;
+        // SAFETY: the good bytes, borrowed with `self`.
+        Some(unsafe { self.setup().slices(0, good) })
+    }
+
+    /// How many bytes may be shown, if the packet has ended.
+    ///
+    /// Then nobody writes its bytes while `self` is borrowed (a new life takes the owner `&mut`), and
+    /// below the lowest failed offset all bytes were committed by some view, or were the user's own (views
+    /// keep this: what they do not commit they fail).
+    fn good(&self) -> Option<usize> {
         if !self.has_ended() {
             return None;
         }
-        let good = usize::try_from(self.error_clamp()).ok()?;
-        // SAFETY: the packet has ended, so nobody writes its bytes while `self` is borrowed (a new
-        // life takes the owner `&mut`); below the lowest failed offset all bytes were committed by
-        // some view, or were the user's own (views keep this: what they do not commit they fail).
-        Some(unsafe { slice::from_raw_parts(self.setup.get().data, good) })
+        usize::try_from(self.error_clamp()).ok()
     }
 }
 

@@ -150,7 +150,7 @@ impl<P: PacketPerms> IntoPacket<P> for bytes::BytesMut {
 }
 
 /// The header pointer of a store: as good as a `Box<Packet<P>>` while nothing is in flight.
-struct Header<P: PacketPerms>(NonNull<Packet<P>>);
+pub(super) struct Header<P: PacketPerms>(NonNull<Packet<P>>);
 
 // SAFETY: it stands for one owner of a `Send + Sync` packet.
 unsafe impl<P: PacketPerms> Send for Header<P> {}
@@ -158,9 +158,33 @@ unsafe impl<P: PacketPerms> Send for Header<P> {}
 unsafe impl<P: PacketPerms> Sync for Header<P> {}
 
 impl<P: PacketPerms> Header<P> {
-    fn get(&self) -> &Packet<P> {
+    /// The only owner of a pool node that is idle.
+    pub(super) fn new(node: NonNull<Packet<P>>) -> Self {
+        Self(node)
+    }
+
+    pub(super) fn pointer(&self) -> NonNull<Packet<P>> {
+        self.0
+    }
+
+    pub(super) fn get(&self) -> &Packet<P> {
         // SAFETY: the store that holds this owns the header, or shares it with fragments.
         unsafe { self.0.as_ref() }
+    }
+
+    /// Leave the node to the fragments in flight, and with it the owner of the packet's bytes.
+    ///
+    /// # Safety
+    ///
+    /// As [`PacketStore::abandon`].
+    pub(super) unsafe fn abandon_with<B: 'static>(self, owner: pool::Owner<B>) {
+        let packet = self.0;
+        core::mem::forget(self);
+        // SAFETY: the caller's fragment keeps the node until `release`, which passes it on.
+        unsafe {
+            pool::keep(packet, owner);
+            release(packet);
+        }
     }
 }
 
@@ -259,13 +283,8 @@ unsafe impl<P: PacketPerms, B: StableMemory> PacketStore<P> for MemoryPacket<P, 
     unsafe fn abandon(self) {
         let Self { memory, header } = self;
         let Some(header) = header else { return };
-        let packet = header.0;
-        core::mem::forget(header);
-        // SAFETY: the caller's fragment keeps the node until `release`, which passes it on.
-        unsafe {
-            pool::keep(packet, memory);
-            release(packet);
-        }
+        // SAFETY: told by the caller.
+        unsafe { header.abandon_with(memory) };
     }
 }
 

@@ -8,7 +8,7 @@ use core::{
 };
 
 use super::{
-    Packet, PacketId,
+    Packet, PacketId, Setup,
     perms::{Drainable, Fillable, PacketPerms, Write},
     pool,
     state::Finish,
@@ -79,14 +79,14 @@ impl<P: PacketPerms> BoundPacketView<P> {
     /// Whether any positive number of bytes, from the start of the packet, satisfies the request.
     #[must_use]
     pub fn some_is_enough(&self) -> bool {
-        self.packet().setup.get().wish.some_is_enough
+        self.packet().setup().wish.some_is_enough
     }
 
     /// Whether the submitting thread is blocked on this packet: serving it there and then, with a
     /// blocking system call, delays nobody.
     #[must_use]
     pub fn caller_waits(&self) -> bool {
-        self.packet().setup.get().wish.caller_waits
+        self.packet().setup().wish.caller_waits
     }
 
     /// Leave a note on the packet that [`Packet::hint`] gives back: a driver's key for the request.
@@ -114,13 +114,44 @@ impl<P: PacketPerms> BoundPacketView<P> {
         let _ = self.end(0, error);
     }
 
-    /// The packet's own memory, if it has any; else the view comes back.
+    /// The packet's own memory, where it is in one piece; else the view comes back.
     ///
     /// # Errors
     ///
-    /// The view itself, where the packet has no memory of its own.
+    /// The view itself, where its range crosses a bound between two buffers of a
+    /// [vectored packet](super::VectoredPacket): take it [in segments](Self::into_segments) then.
+    #[inline]
     pub fn try_alloc(self) -> Result<AllocatedView<P>, Self> {
-        Ok(AllocatedView(self))
+        let setup = self.packet().setup();
+        if setup.in_one_piece(self.memory_start(setup), self.memory_len()) {
+            Ok(AllocatedView(self))
+        } else {
+            Err(self)
+        }
+    }
+
+    /// The packet's memory in its order, split where one buffer ends and the next begins: what a driver
+    /// hands to `preadv(2)` as a list. An empty view has one empty segment.
+    ///
+    /// The view is split as the segments are taken; dropping the iterator fails what is left of it.
+    ///
+    /// ```
+    /// use mfio::prelude::v1::*;
+    ///
+    /// /// Drains each buffer with a call of its own, if need be.
+    /// fn serve(pos: u64, view: BoundPacketView<Read>, write_at: fn(u64, &[u8])) {
+    ///     let mut pos = pos;
+    ///     for memory in view.into_segments() {
+    ///         write_at(pos, memory.as_slice());
+    ///         pos += memory.len() as u64;
+    ///         let all = memory.len();
+    ///         let _ = memory.finish(all, Error::from_os(0, mfio::error::Tried::Write));
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn into_segments(self) -> AllocatedSegments<P> {
+        AllocatedSegments(Some(self))
     }
 
     /// End this fragment: its first `good` bytes are done, and the rest failed with `rest`.
@@ -130,13 +161,11 @@ impl<P: PacketPerms> BoundPacketView<P> {
         unsafe { finish(view.packet, view.start, view.len, good, rest) }
     }
 
-    /// Where the claim's bytes are.
-    fn bytes(&self) -> *mut u8 {
-        let setup = self.packet().setup.get();
+    /// Where in the packet's memory the claim starts.
+    #[inline]
+    fn memory_start(&self, setup: &Setup) -> usize {
         // A start that does not fit would lie past the packet's end; views are made inside it.
-        let start = usize::try_from(self.start).unwrap_or(setup.len);
-        // SAFETY: `start` is inside the packet's memory or one past its end.
-        unsafe { setup.data.add(start) }
+        usize::try_from(self.start).unwrap_or(setup.len)
     }
 
     fn memory_len(&self) -> usize {
@@ -150,9 +179,10 @@ impl<P: Fillable> BoundPacketView<P> {
     /// fails with [`ErrorKind::UnexpectedEof`]; where it is longer, the rest of `source` is not used.
     pub fn transfer_from(self, source: &[u8]) -> Completion<P> {
         let good = source.len().min(self.memory_len());
+        let setup = self.packet().setup();
         // SAFETY: the claim is exclusive, `good` bytes long at least, and cannot overlap a slice
         // that safe code holds, as nobody else can reach a packet's bytes in flight.
-        unsafe { self.bytes().copy_from_nonoverlapping(source.as_ptr(), good) };
+        unsafe { setup.fill(self.memory_start(setup), source.as_ptr(), good) };
         self.end(super::widen(good), Error::new(ErrorKind::UnexpectedEof, Tried::Read))
     }
 
@@ -162,9 +192,9 @@ impl<P: Fillable> BoundPacketView<P> {
     ///
     /// `source` is readable for [`len`](Self::len) bytes and does not overlap the packet.
     pub unsafe fn transfer_data(self, source: *const u8) -> Completion<P> {
-        let len = self.memory_len();
+        let (setup, len) = (self.packet().setup(), self.memory_len());
         // SAFETY: as in `transfer_from`, told by the caller.
-        unsafe { self.bytes().copy_from_nonoverlapping(source, len) };
+        unsafe { setup.fill(self.memory_start(setup), source, len) };
         self.end(super::widen(len), Error::new(ErrorKind::UnexpectedEof, Tried::Read))
     }
 }
@@ -174,9 +204,10 @@ impl BoundPacketView<super::perms::Read> {
     /// fails with [`ErrorKind::WriteZero`].
     pub fn transfer_to(self, target: &mut [u8]) -> Completion<super::perms::Read> {
         let good = target.len().min(self.memory_len());
+        let setup = self.packet().setup();
         // SAFETY: a drained packet's bytes are initialised and the claim covers `good` of them; they
         // cannot overlap a slice that safe code holds mutably.
-        unsafe { self.bytes().copy_to_nonoverlapping(target.as_mut_ptr(), good) };
+        unsafe { setup.drain(self.memory_start(setup), target.as_mut_ptr(), good) };
         self.end(super::widen(good), Error::new(ErrorKind::WriteZero, Tried::Write))
     }
 
@@ -186,9 +217,9 @@ impl BoundPacketView<super::perms::Read> {
     ///
     /// `target` is writable for [`len`](Self::len) bytes and does not overlap the packet.
     pub unsafe fn transfer_data(self, target: *mut u8) -> Completion<super::perms::Read> {
-        let len = self.memory_len();
+        let (setup, len) = (self.packet().setup(), self.memory_len());
         // SAFETY: as in `transfer_to`, told by the caller.
-        unsafe { self.bytes().copy_to_nonoverlapping(target, len) };
+        unsafe { setup.drain(self.memory_start(setup), target, len) };
         self.end(super::widen(len), Error::new(ErrorKind::WriteZero, Tried::Write))
     }
 }
@@ -230,7 +261,27 @@ unsafe fn finish<P: PacketPerms>(
     }
 }
 
-/// A claim on real memory, whose address stays the same until it is completed.
+/// The segments of a view, in order: see [`BoundPacketView::into_segments`].
+#[derive(Debug)]
+pub struct AllocatedSegments<P: PacketPerms>(Option<BoundPacketView<P>>);
+
+impl<P: PacketPerms> Iterator for AllocatedSegments<P> {
+    type Item = AllocatedView<P>;
+
+    fn next(&mut self) -> Option<AllocatedView<P>> {
+        let view = self.0.take()?;
+        let setup = view.packet().setup();
+        let piece = setup.piece(view.memory_start(setup)).len;
+        if piece >= view.memory_len() {
+            return Some(AllocatedView(view));
+        }
+        let (segment, rest) = view.split_at(super::widen(piece));
+        self.0 = Some(rest);
+        Some(AllocatedView(segment))
+    }
+}
+
+/// A claim on real memory in one piece, whose address stays the same until it is completed.
 ///
 /// For drivers: what a kernel fills or drains. Completing it may run a waker, so never do that
 /// while you hold a lock or a borrow that the woken code could want.
@@ -255,7 +306,8 @@ impl<P: PacketPerms> AllocatedView<P> {
     /// completed or dropped. Writable only where the permissions say so.
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.0.bytes()
+        let setup = self.0.packet().setup();
+        setup.address(self.0.memory_start(setup))
     }
 
     /// See [`BoundPacketView::packet_id`].
@@ -367,14 +419,32 @@ pub struct OrphanedView<P: PacketPerms> {
 unsafe impl<P: PacketPerms> Send for OrphanedView<P> {}
 
 impl<P: PacketPerms> OrphanedView<P> {
-    /// The good bytes of this range.
+    /// The good bytes of this range, where they are in one piece; else see
+    /// [`good_slices`](Self::good_slices).
     #[must_use]
-    pub fn as_slice(&self) -> &[u8] {
-        let good = usize::try_from(self.good).unwrap_or(0);
-        let start = usize::try_from(self.start).unwrap_or(0);
-        // SAFETY: the fragment keeps packet and memory; `good` bytes from `start` are initialised (the
-        // finisher said so) and nobody else has a claim on them.
-        unsafe { slice::from_raw_parts(self.packet.as_ref().setup.get().data.add(start), good) }
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        let (setup, start, good) = self.range();
+        if !setup.in_one_piece(start, good) {
+            return None;
+        }
+        // SAFETY: the good bytes of this range, in one piece.
+        Some(unsafe { slice::from_raw_parts(setup.address(start), good) })
+    }
+
+    /// The good bytes of this range, buffer by buffer.
+    pub fn good_slices(&self) -> impl Iterator<Item = &[u8]> {
+        let (setup, start, good) = self.range();
+        // SAFETY: the good bytes of this range, borrowed with `self`.
+        unsafe { setup.slices(start, good) }
+    }
+
+    /// The range of good bytes. The fragment keeps packet and memory; `good` bytes from `start` are
+    /// initialised (the finisher said so), and nobody else has a claim on them.
+    fn range(&self) -> (&Setup, usize, usize) {
+        // SAFETY: the fragment keeps the packet.
+        let setup = unsafe { self.packet.as_ref() }.setup();
+        let start = usize::try_from(self.start).unwrap_or(setup.len);
+        (setup, start, usize::try_from(self.good).unwrap_or(0))
     }
 }
 

@@ -125,7 +125,7 @@ impl Shared {
     fn keep<P: PacketPerms>(&self, completion: Completion<P>) {
         if let Completion::Orphaned(orphan) = completion {
             // Its bytes can still be looked at.
-            let _ = orphan.as_slice().len();
+            let _ = orphan.good_slices().map(<[u8]>::len).sum::<usize>();
             self.orphans.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -133,22 +133,28 @@ impl Shared {
 
 /// Permissions for which the leaves know what to do.
 pub(crate) trait Side: PacketPerms {
-    fn serve(leaf: &Leaf, pos: usize, view: BoundPacketView<Self>) -> Completion<Self>;
+    fn serve(leaf: &Leaf, pos: usize, view: BoundPacketView<Self>, shared: &Shared);
     /// An object that ends inside of a request says so.
     fn end() -> ErrorKind;
 }
 
 impl Side for Write {
-    fn serve(leaf: &Leaf, pos: usize, view: BoundPacketView<Write>) -> Completion<Write> {
+    fn serve(leaf: &Leaf, pos: usize, view: BoundPacketView<Write>, shared: &Shared) {
         let bytes = leaf.bytes.lock().unwrap().clone();
-        let source = &bytes[pos.min(bytes.len())..];
+        let mut source = &bytes[pos.min(bytes.len())..];
         if pos.is_multiple_of(2) {
-            return view.transfer_from(source);
+            return shared.keep(view.transfer_from(source));
         }
-        // The way of drivers: the memory itself.
+        // The way of drivers: the memory itself, buffer by buffer if it is scattered.
         match view.try_alloc() {
-            Err(view) => view.transfer_from(source),
-            Ok(memory) => fill(memory, source),
+            Ok(memory) => shared.keep(fill(memory, source)),
+            Err(view) => {
+                for memory in view.into_segments() {
+                    let (now, later) = source.split_at(memory.len().min(source.len()));
+                    shared.keep(fill(memory, now));
+                    source = later;
+                }
+            }
         }
     }
 
@@ -168,19 +174,20 @@ fn fill(memory: mfio::packet::AllocatedView<Write>, source: &[u8]) -> Completion
 }
 
 impl Side for Read {
-    fn serve(leaf: &Leaf, pos: usize, view: BoundPacketView<Read>) -> Completion<Read> {
+    fn serve(leaf: &Leaf, pos: usize, view: BoundPacketView<Read>, shared: &Shared) {
         let mut bytes = leaf.bytes.lock().unwrap();
         let pos = pos.min(bytes.len());
-        let target = &mut bytes[pos..];
+        let mut target = &mut bytes[pos..];
         if pos.is_multiple_of(2) {
             // Completing wakes. The wakers here only unpark, so the lock does no harm.
-            return view.transfer_to(target);
+            return shared.keep(view.transfer_to(target));
         }
-        let len = target.len().min(usize::try_from(view.len()).unwrap());
-        let Ok(memory) = view.try_alloc() else { panic!("all packets have memory") };
-        target[..len].copy_from_slice(&memory.as_slice()[..len]);
-        drop(bytes);
-        memory.finish(len, Error::new(Self::end(), Tried::Write))
+        for memory in view.into_segments() {
+            let (now, later) = target.split_at_mut(memory.len().min(target.len()));
+            now.copy_from_slice(&memory.as_slice()[..now.len()]);
+            shared.keep(memory.finish(now.len(), Error::new(Self::end(), Tried::Write)));
+            target = later;
+        }
     }
 
     fn end() -> ErrorKind {
@@ -327,7 +334,7 @@ impl<P: Side> PacketIo<P, u64> for Tree {
     fn send_io(&self, pos: u64, view: BoundPacketView<P>) {
         match self {
             Self::Leaf(leaf, shared) => {
-                shared.keep(P::serve(leaf, usize::try_from(pos).unwrap(), view));
+                P::serve(leaf, usize::try_from(pos).unwrap(), view, shared);
             }
             Self::Window(start, len, below) => {
                 let (inside, outside) = view.split_at(len.saturating_sub(pos));

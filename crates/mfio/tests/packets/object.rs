@@ -26,7 +26,7 @@ pub(crate) trait Orphan: Send {
 
 impl<P: PacketPerms> Orphan for OrphanedView<P> {
     fn bytes(&self) -> &[u8] {
-        self.as_slice()
+        self.as_slice().expect("packets here are in one piece")
     }
 }
 

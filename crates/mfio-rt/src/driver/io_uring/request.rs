@@ -216,7 +216,8 @@ unsafe impl Request for RingRequest {
         !matches!(self.op, Op::Close(_))
     }
 
-    #[inline]
+    // Left to itself, the compiler makes it a call of its own: 40 instructions a request.
+    #[inline(always)]
     fn prepare(&mut self) -> Prepared<Answer> {
         let call = match &self.op {
             Op::Read(transfer) => match prepare_transfer(transfer, transfer.step_read()) {
