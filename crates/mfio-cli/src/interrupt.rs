@@ -2,10 +2,11 @@
 //!
 //! A signal only sets a flag. The work looks at it between requests, which are bounded, and undoes
 //! what is unfinished itself. Should a request hang (a dead network mount, say), the thread that
-//! took the signal removes the temporary files after [`GRACE`] and ends the process.
+//! took the signal removes the temporary files after [`GRACE`], says its last words and ends the process.
 
 use crate::system;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,10 +22,20 @@ pub(crate) struct Interrupt {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     asked: AtomicBool,
     unfinished: Mutex<Unfinished>,
+    last_words: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("asked", &self.asked)
+            .field("unfinished", &self.unfinished)
+            .finish_non_exhaustive()
+    }
 }
 
 /// By number: paths are slow to compare.
@@ -51,10 +62,23 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// What is to be told if the work does not end by itself.
+    pub(crate) fn set_last_words(&self, words: impl FnOnce() + Send + 'static) {
+        *self.last_words() = Some(Box::new(words));
+    }
+
+    fn last_words(&self) -> MutexGuard<'_, Option<Box<dyn FnOnce() + Send>>> {
+        self.shared.last_words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn end(&self) -> ! {
         self.ask();
         std::thread::sleep(GRACE);
         self.remove_unfinished();
+        let words = self.last_words().take();
+        if let Some(words) = words {
+            words();
+        }
         std::process::exit(crate::report::Exit::Interrupted.code().into());
     }
 

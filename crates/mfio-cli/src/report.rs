@@ -64,7 +64,7 @@ impl Failure {
         }
     }
 
-    /// The failure as one entry of `errors` in a JSON summary.
+    /// The failure as one entry of `failed` in a JSON summary.
     pub(crate) fn json(&self) -> serde_json::Value {
         let mut entry = serde_json::json!({
             "path": self.path.to_string_lossy(),

@@ -54,6 +54,55 @@ fn an_unknown_backend_is_a_failed_set_up() {
     }
 }
 
+/// Programs rely on these. What a field means is in `mfio cp --help`.
+#[test]
+fn the_json_summary_has_the_documented_fields_however_a_copy_ends() {
+    let fields = [
+        "backend",
+        "bytes",
+        "dirs",
+        "exit_code",
+        "failed",
+        "failed_count",
+        "files",
+        "hard_links",
+        "interrupted",
+        "leftovers",
+        "links",
+        "seconds",
+        "skipped",
+        "target",
+        "verified",
+        "warnings",
+    ];
+    let help = stdout(&run(mfio().args(["cp", "--help"])));
+    for field in fields {
+        assert!(help.contains(field), "{field} is not in the help");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("src"), "x").unwrap();
+    for (args, exit) in [
+        (&["src", "dst"][..], 0),
+        (&["none", "dst"], 1),
+        (&[".", "dst"], 1),
+        (&["src", "dst", "--backend", "steam"], 3),
+    ] {
+        let mut command = mfio();
+        let output = run(command.current_dir(dir.path()).args(["cp", "--json"]).args(args));
+        assert_eq!(code(&output), exit);
+        assert_eq!(stdout(&output).lines().count(), 1);
+        assert!(stderr(&output).is_empty());
+        let summary = common::json(&output);
+        let found: Vec<_> = summary.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(found, fields, "{summary}");
+        assert_eq!(summary["exit_code"], exit);
+        assert_eq!(summary["failed_count"], u32::from(exit != 0));
+        let failed = &summary["failed"][0];
+        let told = ["path", "message", "os_code"].iter().all(|field| failed.get(field).is_some());
+        assert_eq!(told, exit != 0);
+    }
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {
     let mut child = mfio()

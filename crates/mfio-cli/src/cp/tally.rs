@@ -1,33 +1,57 @@
 //! What has been done so far, told while it happens and summed up at the end.
+//!
+//! The end may come from another thread: when a request hangs after an interrupt, the process ends without
+//! the thread that copies.
 
-use crate::report::{self, Failure};
+use super::copy::Copied;
+use crate::report::{self, Exit, Failure};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// How many failures a JSON summary lists. All are counted, and all are told on standard error
 /// without `--json`; a summary of millions helps nobody.
 const MAX_LISTED: usize = 1000;
 
-/// Counts and failures of one run.
-#[derive(Debug)]
+/// What a run does, from the start to its summary. Clones are the same run.
+#[derive(Clone, Debug)]
 pub(super) struct Tally {
-    /// Files that have their final name.
-    pub(super) files: u64,
-    /// Directories entered.
-    pub(super) directories: u64,
-    /// Links recreated.
-    pub(super) links: u64,
-    /// Bytes in the files above.
-    pub(super) bytes: u64,
-    /// A signal ended the run.
-    pub(super) interrupted: bool,
-    failed: u64,
-    failures: Vec<Failure>,
-    warnings: Vec<Failure>,
+    sums: Arc<Mutex<Sums>>,
     bar: ProgressBar,
     start: Instant,
     json: bool,
+}
+
+/// Counts and failures of one run.
+#[derive(Debug, Default)]
+struct Sums {
+    files: u64,
+    directories: u64,
+    links: u64,
+    hard_links: u64,
+    skipped: u64,
+    leftovers: u64,
+    bytes: u64,
+    failed: u64,
+    failures: Vec<Failure>,
+    warnings: Vec<Failure>,
+    setup: Setup,
+    interrupted: bool,
+    is_closed: bool,
+}
+
+/// What the summary says beside what was done.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Setup {
+    /// The backend's name, if there is one.
+    pub(super) backend: Option<&'static str>,
+    /// Everything that is copied is compared.
+    pub(super) verify: bool,
+    /// Where the source itself goes.
+    pub(super) target: Option<String>,
+    /// How an interrupted run is resumed.
+    pub(super) resume: String,
 }
 
 impl Tally {
@@ -41,19 +65,7 @@ impl Tally {
         if let Ok(style) = ProgressStyle::with_template(form) {
             bar.set_style(style);
         }
-        Self {
-            files: 0,
-            directories: 0,
-            links: 0,
-            bytes: 0,
-            interrupted: false,
-            failed: 0,
-            failures: Vec::new(),
-            warnings: Vec::new(),
-            bar,
-            start: Instant::now(),
-            json,
-        }
+        Self { sums: Arc::default(), bar, start: Instant::now(), json }
     }
 
     /// A handle to the progress bar, for those who move bytes.
@@ -61,20 +73,59 @@ impl Tally {
         self.bar.clone()
     }
 
+    /// What is known of the run now.
+    pub(super) fn set_up(&self, change: impl FnOnce(&mut Setup)) {
+        change(&mut self.sums().setup);
+    }
+
+    /// A signal ended the run.
+    pub(super) fn interrupted(&self) {
+        self.sums().interrupted = true;
+    }
+
+    /// A file or link was copied.
+    pub(super) fn copied(&self, copied: &Copied) {
+        let mut sums = self.sums();
+        match *copied {
+            Copied::File(bytes) => {
+                sums.files += 1;
+                sums.bytes += bytes;
+            }
+            Copied::Link => sums.links += 1,
+            Copied::HardLink => sums.hard_links += 1,
+            Copied::Skipped(bytes) => {
+                sums.skipped += 1;
+                self.bar.inc(bytes);
+            }
+        }
+    }
+
+    /// A directory was entered.
+    pub(super) fn directory(&self) {
+        self.sums().directories += 1;
+    }
+
+    /// What other runs had left was removed.
+    pub(super) fn removed_leftovers(&self, number: u64) {
+        self.sums().leftovers += number;
+    }
+
     /// A file or link was not copied, or a directory not read.
-    pub(super) fn failed(&mut self, failure: Failure) {
-        self.failed += 1;
+    pub(super) fn failed(&self, failure: Failure) {
         self.tell(&failure);
-        if self.failures.len() < MAX_LISTED {
-            self.failures.push(failure);
+        let mut sums = self.sums();
+        sums.failed += 1;
+        if sums.failures.len() < MAX_LISTED {
+            sums.failures.push(failure);
         }
     }
 
     /// Something was copied, but is perhaps not what the user expects.
-    pub(super) fn warn(&mut self, warning: Failure) {
+    pub(super) fn warn(&self, warning: Failure) {
         self.tell(&warning);
-        if self.warnings.len() < MAX_LISTED {
-            self.warnings.push(warning);
+        let mut sums = self.sums();
+        if sums.warnings.len() < MAX_LISTED {
+            sums.warnings.push(warning);
         }
     }
 
@@ -84,43 +135,78 @@ impl Tally {
         }
     }
 
-    /// Whether anything failed.
-    pub(super) fn has_failures(&self) -> bool {
-        self.failed > 0
+    /// Tells, once, what was done: one line, or one JSON object. Gives how the program ends.
+    pub(super) fn close(&self) -> Exit {
+        let mut sums = self.sums();
+        let exit = sums.exit();
+        if !std::mem::replace(&mut sums.is_closed, true) {
+            self.bar.finish_and_clear();
+            let seconds = self.start.elapsed().as_secs_f64();
+            if self.json {
+                report::json(&sums.json(seconds, exit));
+            } else {
+                sums.tell(seconds);
+            }
+        }
+        exit
     }
 
-    /// Tells what was done by this backend, if there was one: one line, or one JSON object.
-    pub(super) fn close(&self, backend: Option<&str>, verified: bool) {
-        self.bar.finish_and_clear();
-        let seconds = self.start.elapsed().as_secs_f64();
-        if self.json {
-            let list = |them: &[Failure]| them.iter().map(Failure::json).collect::<Vec<_>>();
-            report::json(&serde_json::json!({
-                "files": self.files,
-                "dirs": self.directories,
-                "links": self.links,
-                "bytes": self.bytes,
-                "failed": self.failed,
-                "errors": list(&self.failures),
-                "warnings": list(&self.warnings),
-                "verified": verified,
-                "interrupted": self.interrupted,
-                "seconds": seconds,
-                "backend": backend,
-            }));
-            return;
+    fn sums(&self) -> MutexGuard<'_, Sums> {
+        // They are valid after every single change, so a panic elsewhere spoils nothing.
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sums {
+    fn exit(&self) -> Exit {
+        if self.setup.backend.is_none() {
+            Exit::NotSetUp
+        } else if self.interrupted {
+            Exit::Interrupted
+        } else if self.failed > 0 {
+            Exit::Failed
+        } else {
+            Exit::Done
         }
-        let Some(backend) = backend else {
+    }
+
+    fn json(&self, seconds: f64, exit: Exit) -> serde_json::Value {
+        let list = |them: &[Failure]| them.iter().map(Failure::json).collect::<Vec<_>>();
+        serde_json::json!({
+            "files": self.files,
+            "bytes": self.bytes,
+            "dirs": self.directories,
+            "links": self.links,
+            "hard_links": self.hard_links,
+            "skipped": self.skipped,
+            "leftovers": self.leftovers,
+            "failed": list(&self.failures),
+            "failed_count": self.failed,
+            "warnings": list(&self.warnings),
+            "verified": self.setup.verify && exit == Exit::Done,
+            "interrupted": self.interrupted,
+            "exit_code": exit.code(),
+            "target": self.setup.target,
+            "seconds": seconds,
+            "backend": self.setup.backend,
+        })
+    }
+
+    fn tell(&self, seconds: f64) {
+        let Some(backend) = self.setup.backend else {
             return; // nothing was started, and why has been told
         };
         let mut text = format!(
             "{}, {}, {}, {} in {seconds:.2} s ({backend})",
             report::count(self.files, "file", "files"),
             report::count(self.directories, "directory", "directories"),
-            report::count(self.links, "link", "links"),
+            report::count(self.links + self.hard_links, "link", "links"),
             report::size(self.bytes),
         );
-        if verified {
+        if self.skipped > 0 {
+            text.push_str(&format!(", {} there already", self.skipped));
+        }
+        if self.setup.verify && self.exit() == Exit::Done {
             text.push_str(", read back and equal");
         }
         if self.failed > 0 {
@@ -128,7 +214,8 @@ impl Tally {
         }
         report::line(&text);
         if self.interrupted {
-            report::complain(&"interrupted; what was copied is whole, the rest is not there");
+            let what = "interrupted; what was copied is whole. To copy the rest";
+            report::complain(&format!("{what}: {}", self.setup.resume));
         }
     }
 }

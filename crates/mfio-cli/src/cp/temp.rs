@@ -3,17 +3,21 @@
 //! It is made under a name of its own in the directory of the final name, so that the last step is
 //! one rename within one file system. A process that is killed outright can leave such a name
 //! behind (`.NAME.mfio-` and 16 hexadecimal digits), never half a file under a final name; a later
-//! run chooses names that are free and is not disturbed.
+//! run chooses names that are free and is not disturbed, and with `--resume` it removes them.
 
 use crate::interrupt::{Interrupt, Watched};
 use crate::system;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// What most file systems allow as one name, in bytes (`NAME_MAX`).
 const MAX_NAME: usize = 255;
+/// What stands between the final name and the random number.
+const MARK: &str = ".mfio-";
+/// Digits of the random number, hexadecimal.
+const DIGITS: usize = 16;
 /// Names are random 64-bit numbers. That one is taken is next to impossible; that so many are in a
 /// row means that something else is wrong.
 pub(super) const MAX_ATTEMPTS: usize = 8;
@@ -70,14 +74,31 @@ impl Drop for Temp<'_> {
     }
 }
 
-fn name_for(final_path: &Path) -> std::ffi::OsString {
-    let suffix = format!(".mfio-{:016x}", random());
-    let room = MAX_NAME - suffix.len() - 1;
-    let stem = system::shortened(final_path.file_name().unwrap_or(OsStr::new("")), room);
-    let mut name = std::ffi::OsString::from(".");
-    name.push(stem);
-    name.push(suffix);
+fn name_for(final_path: &Path) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(stem(final_path.file_name().unwrap_or(OsStr::new(""))));
+    name.push(format!("{MARK}{:0DIGITS$x}", random()));
     name
+}
+
+/// As much of a final name as fits into a temporary one.
+fn stem(name: &OsStr) -> OsString {
+    system::shortened(name, MAX_NAME - 1 - MARK.len() - DIGITS)
+}
+
+/// Whether `name` has the form of a temporary name; of the final name `of`, if one is given.
+pub(super) fn is_temporary(name: &OsStr, of: Option<&OsStr>) -> bool {
+    let bytes = name.as_encoded_bytes();
+    let start = bytes.len().checked_sub(MARK.len() + DIGITS);
+    let Some((front, back)) = start.and_then(|at| bytes.split_at_checked(at)) else {
+        return false;
+    };
+    let digits = back.strip_prefix(MARK.as_bytes());
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let fits = |of: &OsStr| front.get(1..) == Some(stem(of).as_encoded_bytes());
+    front.starts_with(b".")
+        && digits.is_some_and(|digits| digits.iter().all(is_digit))
+        && of.is_none_or(fits)
 }
 
 /// std seeds its hash maps from the system's randomness, and each a little differently: that is all
@@ -129,5 +150,12 @@ mod tests {
         assert_ne!(name_for(&long), name_for(&long));
         let name = name_for(Path::new("d/n"));
         assert!(name.to_str().unwrap().starts_with(".n.mfio-"));
+        for path in [long.as_path(), Path::new("d/n")] {
+            let (name, of) = (name_for(path), path.file_name());
+            assert!(is_temporary(&name, None) && is_temporary(&name, of));
+            assert!(!is_temporary(&name, Some(OsStr::new("other"))));
+        }
+        assert!(!is_temporary(OsStr::new("n.mfio-0123456789abcdef"), None));
+        assert!(!is_temporary(OsStr::new(".n.mfio-0123456789abcdeF"), None));
     }
 }

@@ -1,10 +1,11 @@
-//! Both files read back and compared, before the copy gets its name.
+//! Both files read back and compared, before the copy gets its name or is left as it is.
 //!
 //! The bytes come from the system as any reader would get them, which may be from its cache: this
 //! finds what went wrong on the way, not what a disk forgets later.
 
+use super::blocks::BLOCK;
 use super::buffers::Buffers;
-use super::copy::{BLOCK, Context, Pair, Stop};
+use super::copy::{Context, Pair, Stop};
 use crate::report::Failure;
 use crate::runtime;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -12,12 +13,17 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 /// Pairs of blocks that are compared at once.
 const MAX_PAIRS_IN_FLIGHT: usize = 8;
 
-/// Compares two files, of about `len` bytes, to their ends.
+/// Compares two files, of about `len` bytes, to their ends. Gives the offset of the first byte that differs
+/// or is missing, if there is one.
 ///
 /// # Errors
 ///
-/// A difference, with the offset of the first byte that differs or is missing; or the system's.
-pub(super) async fn equal(cx: &Context<'_>, pair: &Pair<'_>, len: u64) -> Result<(), Stop> {
+/// The system's.
+pub(super) async fn difference(
+    cx: &Context<'_>,
+    pair: &Pair<'_>,
+    len: u64,
+) -> Result<Option<u64>, Stop> {
     // The first block ends behind a file that is small.
     let first = usize::try_from(len.saturating_add(1)).map_or(BLOCK, |len| len.min(BLOCK));
     let first = Buffers::fitting(first);
@@ -25,11 +31,10 @@ pub(super) async fn equal(cx: &Context<'_>, pair: &Pair<'_>, len: u64) -> Result
     if let Compared::Equal = found {
         found = equal_from(cx, pair, first as u64).await?;
     }
-    if let Compared::DiffersAt(pos) = found {
-        let what = format!("the copy differs from the source at byte {pos}; removed");
-        return Err(Failure::new(pair.dst_path, what).into());
-    }
-    Ok(())
+    Ok(match found {
+        Compared::DiffersAt(pos) => Some(pos),
+        Compared::Equal | Compared::EqualToTheEnd => None,
+    })
 }
 
 /// Compares all from `pos` on, several blocks at once.

@@ -3,6 +3,6 @@
 use std::path::Path;
 
 /// Whether objects made in `directory` get the mode that was asked for, less the process's mask.
-pub(crate) fn creation_mode_is_exact(_directory: &Path) -> bool {
+pub(super) fn creation_mode_is_exact(_directory: &Path) -> bool {
     false
 }

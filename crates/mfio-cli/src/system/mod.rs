@@ -4,15 +4,20 @@
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod acl;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 #[path = "acl_unknown.rs"]
 mod acl;
+#[cfg(unix)]
+mod kept;
 #[cfg(not(unix))]
 mod other;
 #[cfg(unix)]
 mod unix;
 
-pub(crate) use acl::creation_mode_is_exact;
+#[cfg(unix)]
+use acl::creation_mode_is_exact;
+#[cfg(unix)]
+pub(crate) use kept::*;
 
 #[cfg(not(unix))]
 pub(crate) use other::*;

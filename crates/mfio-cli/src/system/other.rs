@@ -2,7 +2,7 @@
 
 use super::Fact;
 use std::ffi::{OsStr, OsString};
-use std::fs::Metadata;
+use std::fs::{File, FileTimes, Metadata};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -11,10 +11,10 @@ use std::path::Path;
 const OPEN_FILES: u64 = 512;
 
 /// Which object a path leads to: not known here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum FileId {}
 
-/// What creating an object makes of a wanted mode: there are no modes.
+/// What new objects get from this process: there are neither modes nor owners.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Creation;
 
@@ -24,15 +24,66 @@ impl Creation {
         Self
     }
 
-    /// The mode that an object has which was created with `mode`.
-    pub(crate) const fn made_of(self, mode: u32) -> u32 {
-        mode
+    /// Nothing could be different.
+    pub(crate) const fn is_exact_in(self, _directory: &Path) -> bool {
+        true
     }
 
-    /// Read and write; the read-only attribute is not copied.
-    pub(crate) const fn mode_of_copy(self, _source: &Metadata) -> u32 {
+    /// Read and write; the read-only attribute is not kept.
+    pub(crate) const fn mode_for(self, _kept: &Kept) -> u32 {
         0o666
     }
+
+    /// Nothing to know.
+    pub(crate) const fn made_with(self, _mode: u32) -> Made {
+        Made
+    }
+}
+
+/// What an object has before it is given what it is to keep: nothing that is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Made;
+
+impl Made {
+    /// What this object has.
+    pub(crate) const fn found(_metadata: &Metadata) -> Self {
+        Self
+    }
+}
+
+/// What a copy keeps of its source: the times of files.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    times: Option<FileTimes>,
+}
+
+impl Kept {
+    /// Of this source.
+    pub(crate) fn of(source: &Metadata) -> Self {
+        let times = |source: &Metadata| -> io::Result<FileTimes> {
+            Ok(FileTimes::new().set_accessed(source.accessed()?).set_modified(source.modified()?))
+        };
+        // Directories and links cannot be opened for this here.
+        Self { times: source.is_file().then(|| times(source).ok()).flatten() }
+    }
+
+    /// Gives all of it to the object at `path`.
+    pub(crate) fn give(&self, path: &Path, _made: Option<Made>) -> io::Result<()> {
+        match self.times {
+            Some(times) => File::options().write(true).open(path)?.set_times(times),
+            None => Ok(()),
+        }
+    }
+
+    /// There are none.
+    pub(crate) fn give_rights(&self, _path: &Path, _made: Option<Made>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether both were last changed at the same time. Unknown counts as no.
+pub(crate) fn same_time(a: &Metadata, b: &Metadata) -> bool {
+    matches!((a.modified(), b.modified()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Not known here.
@@ -46,8 +97,11 @@ pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
 }
 
 /// There are no modes.
-pub(crate) fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
-    Ok(())
+pub(crate) fn open_to_owner(_path: &Path, _metadata: &Metadata) {}
+
+/// Not known here.
+pub(crate) fn names(_metadata: &Metadata) -> u64 {
+    1
 }
 
 /// Links need a privilege and a kind here; they are not copied yet.

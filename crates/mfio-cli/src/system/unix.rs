@@ -11,52 +11,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// Set-user-id and set-group-id.
-const SET_ID_BITS: u32 = 0o6000;
-/// All bits that `chmod` takes.
-const MODE_BITS: u32 = 0o7777;
+/// All that the owner of a directory can be allowed.
+const OWNER_BITS: u32 = 0o700;
 /// Unit of [`MetadataExt::blocks`], whatever the file system's own block size is (stat(2)).
 const STAT_BLOCK: u64 = 512;
 
 /// Which object a path leads to, however it is spelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FileId {
     device: u64,
     number: u64,
-}
-
-/// What creating an object makes of a wanted mode.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Creation {
-    /// Bits that the process's mask takes from every new object.
-    mask: u32,
-    /// The user and group that new objects belong to.
-    owner: (u32, u32),
-}
-
-impl Creation {
-    /// As the process stands now. Called once at start: the mask can only be read by setting it.
-    #[allow(clippy::useless_conversion, reason = "modes have 16 bits on the BSDs")]
-    pub(crate) fn now() -> Self {
-        let mask = rustix::process::umask(rustix::fs::Mode::empty());
-        rustix::process::umask(mask);
-        let user = rustix::process::geteuid().as_raw();
-        let group = rustix::process::getegid().as_raw();
-        Self { mask: mask.bits().into(), owner: (user, group) }
-    }
-
-    /// The mode that an object has which was created with `mode`.
-    pub(crate) const fn made_of(self, mode: u32) -> u32 {
-        mode & !self.mask
-    }
-
-    /// The mode that a copy of this object gets: all of the source's, save that set-user-id and
-    /// set-group-id are kept only where the copy has the same owner. With another owner they would
-    /// hand out somebody else's rights.
-    pub(crate) fn mode_of_copy(self, source: &Metadata) -> u32 {
-        let mode = source.mode() & MODE_BITS;
-        if self.owner == (source.uid(), source.gid()) { mode } else { mode & !SET_ID_BITS }
-    }
 }
 
 /// Which object this is.
@@ -64,14 +28,23 @@ pub(crate) fn file_id(metadata: &Metadata) -> Option<FileId> {
     Some(FileId { device: metadata.dev(), number: metadata.ino() })
 }
 
+/// How many names the object has.
+pub(crate) fn names(metadata: &Metadata) -> u64 {
+    metadata.nlink()
+}
+
 /// Makes a directory that only its owner can use for the time being.
 pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().mode(0o700).create(path)
 }
 
-/// Sets the permission bits of `path`, which is not a symbolic link.
-pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+/// Lets the owner of the directory at `path` use it, as far as that may be changed.
+pub(crate) fn open_to_owner(path: &Path, metadata: &Metadata) {
+    if metadata.mode() & OWNER_BITS != OWNER_BITS {
+        let mode = (metadata.mode() | OWNER_BITS) & 0o7777;
+        // What comes next says why it cannot be used.
+        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    }
 }
 
 /// Makes a symbolic link that says `target`.

@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 #[cfg(unix)]
 #[allow(unused_imports, reason = "each test program uses a part of this")]
-pub use tree::{assert_no_temporaries, assert_same_tree, snapshot};
+pub use tree::{
+    Entry, assert_no_temporaries, assert_same_tree, assert_same_tree_but_directory_times, snapshot,
+};
 
 /// No run of these tests takes a tenth of this. One that does hangs.
 pub const LIMIT: Duration = Duration::from_secs(120);
