@@ -12,6 +12,8 @@ pub mod fs;
 #[cfg(feature = "std")]
 pub mod native;
 mod path;
+mod reply;
+mod sync;
 #[cfg(feature = "std")]
 pub mod time;
 

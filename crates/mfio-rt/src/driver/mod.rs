@@ -10,7 +10,6 @@ pub(crate) mod blocking;
 pub(crate) mod io_uring;
 pub(crate) mod op;
 pub(crate) mod pool;
-pub(crate) mod reply;
 pub(crate) mod report;
 pub(crate) mod slots;
 pub(crate) mod sys;
@@ -20,6 +19,7 @@ pub(crate) mod table;
 pub(crate) mod testing;
 pub(crate) mod threads;
 
+pub(crate) use crate::reply;
 pub(crate) use backend::{Backend, Driver, DriverOptions, Owner, leaked_requests, ring_report};
 
 /// How long a drive may sleep when there is nothing to report.

@@ -18,6 +18,7 @@ use std::time::Instant;
 use mfio::error::{Error, ErrorKind, Result, Tried};
 
 use super::reply::Reply;
+pub(crate) use super::reply::RequestId;
 use super::sys::{OsFile, OsPath};
 use crate::fs::{Metadata, OpenOptions};
 use mfio::packet::AllocatedView;
@@ -27,18 +28,6 @@ use mfio::packet::{BlockedMemory, Served};
 /// Most bytes that one system call is asked to move: Linux moves no more in one call
 /// (`MAX_RW_COUNT`), and the ring's length field has 32 bits.
 pub(crate) const MAX_TRANSFER: usize = 0x7fff_f000;
-
-/// Names a request for as long as the request or its future is alive: the address of its packet
-/// header, or of its reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RequestId(pub(crate) usize);
-
-impl RequestId {
-    /// The request that a packet is in.
-    pub(crate) fn of_packet(id: mfio::packet::PacketId) -> Self {
-        Self(id.as_usize())
-    }
-}
 
 /// One request to the operating system, with everything that the system may touch meanwhile.
 pub(crate) enum Op {

@@ -3,17 +3,29 @@
 //! One side, [`Reply`], travels with the operation; the other, [`Pending`], is the future that the
 //! caller awaits. One word under one lock holds the state, and no lock is held while a waker runs or
 //! a value is dropped.
+#![cfg_attr(not(feature = "std"), allow(dead_code, reason = "names and hints are for drivers"))]
 
-use std::future::Future;
-use std::mem;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use alloc::sync::Arc;
+use core::future::Future;
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
 
 use mfio::error::{Error, ErrorKind, Result, Tried};
 
-use super::op::RequestId;
+use crate::sync::Mutex;
+
+/// Names a request for as long as the request or its future is alive: the address of its packet
+/// header, or of its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RequestId(pub(crate) usize);
+
+impl RequestId {
+    /// The request that a packet is in.
+    pub(crate) fn of_packet(id: mfio::packet::PacketId) -> Self {
+        Self(id.as_usize())
+    }
+}
 
 /// The hint of a request that no driver has seen yet, or that is in several places: it names no place,
 /// so a driver searches.
@@ -21,7 +33,8 @@ pub(crate) const NO_HINT: u64 = u64::MAX;
 
 struct Shared<T> {
     state: Mutex<State<T>>,
-    hint: AtomicU64,
+    /// By itself, as a driver notes it while the other side takes the value.
+    hint: Mutex<u64>,
 }
 
 enum State<T> {
@@ -47,19 +60,14 @@ pub(crate) struct Pending<T> {
 /// A channel for one value.
 pub(crate) fn reply<T>() -> (Reply<T>, Pending<T>) {
     let shared =
-        Arc::new(Shared { state: Mutex::new(State::Waiting(None)), hint: AtomicU64::new(NO_HINT) });
+        Arc::new(Shared { state: Mutex::new(State::Waiting(None)), hint: Mutex::new(NO_HINT) });
     let pending = Pending { shared: shared.clone() };
     (Reply { shared, sent: false }, pending)
 }
 
 impl<T> Shared<T> {
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        // No code of others runs under the lock, so a poisoned one is still whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn send(&self, value: Result<T>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let unwanted = match mem::replace(&mut *state, State::Over) {
             State::Waiting(waker) => {
                 *state = State::Sent(value);
@@ -87,7 +95,7 @@ impl<T> Reply<T> {
     }
 
     pub(crate) fn set_hint(&self, hint: u64) {
-        self.shared.hint.store(hint, Ordering::Relaxed);
+        *self.shared.hint.lock() = hint;
     }
 
     /// Gives the value to the other side and wakes it; drops the value where there is none.
@@ -122,12 +130,12 @@ impl<T> Pending<T> {
 
     /// What the driver noted last: [`NO_HINT`] where it has not seen the request.
     pub(crate) fn hint(&self) -> u64 {
-        self.shared.hint.load(Ordering::Relaxed)
+        *self.shared.hint.lock()
     }
 
     /// Whether the value is still to come, so that cancelling makes sense.
     pub(crate) fn is_waiting(&self) -> bool {
-        matches!(*self.shared.state(), State::Waiting(_))
+        matches!(*self.shared.state.lock(), State::Waiting(_))
     }
 }
 
@@ -135,7 +143,7 @@ impl<T> Future for Pending<T> {
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         match mem::replace(&mut *state, State::Over) {
             State::Sent(value) => Poll::Ready(value),
             State::Waiting(old) => {
@@ -155,15 +163,17 @@ impl<T> Future for Pending<T> {
 
 impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
-        let state = mem::replace(&mut *self.shared.state(), State::Over);
+        let state = mem::replace(&mut *self.shared.state.lock(), State::Over);
         drop(state);
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use std::pin::pin;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::task::Wake;
 
     struct Count(AtomicU64);
