@@ -16,6 +16,7 @@ mod reply;
 mod sync;
 #[cfg(feature = "std")]
 pub mod time;
+pub mod virt;
 
 pub use fs::{
     DirEntry, DirHandle, DirHandleExt, FileHandle, FileOps, FileType, Fs, Metadata, OpenOptions,
