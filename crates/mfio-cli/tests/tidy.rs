@@ -23,6 +23,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "crates/mfio/src/io/future.rs",
     "crates/mfio/src/packet/",
     "crates/mfio/src/sync.rs",
+    "crates/mfio/src/sync/parker.rs",
     "crates/mfio/tests/",
 ];
 

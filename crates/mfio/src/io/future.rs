@@ -5,7 +5,7 @@ use core::{
     fmt,
     future::Future,
     marker::PhantomData,
-    mem::ManuallyDrop,
+    mem::{self, ManuallyDrop, MaybeUninit},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -20,20 +20,31 @@ use crate::{
 #[must_use = "futures do nothing unless polled"]
 pub struct IoFut<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> {
     io: &'a Io,
-    /// What to send with; gone once sent.
-    param: Option<Param>,
-    /// Gone once the future has resolved.
-    store: Option<S>,
-    /// Whether the store's packet may be in flight.
-    sent: bool,
+    stage: Stage<Param>,
+    /// There until `stage` is `Resolved`.
+    store: MaybeUninit<S>,
     perms: PhantomData<P>,
+}
+
+/// How far a request has come.
+enum Stage<Param> {
+    /// It is not sent yet; with what it will be.
+    New(Param),
+    /// It is not sent, and will not be.
+    CalledOff,
+    /// The store's packet may be in flight.
+    Sent,
+    /// The store was given to the caller, or to the fragments in flight.
+    Resolved,
 }
 
 impl<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>>
     IoFut<'a, Io, P, Param, S>
 {
+    #[inline]
     pub(super) fn new(io: &'a Io, param: Param, store: S) -> Self {
-        Self { io, param: Some(param), store: Some(store), sent: false, perms: PhantomData }
+        let stage = Stage::New(param);
+        Self { io, stage, store: MaybeUninit::new(store), perms: PhantomData }
     }
 
     /// Ask the object to end the request early, and wait for its outcome as before: how far it came,
@@ -45,46 +56,49 @@ impl<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>>
     }
 
     pub(super) fn ask_to_cancel(&mut self) {
-        self.param = None;
-        if !self.sent {
-            return;
-        }
-        if let Some(packet) = self.store.as_ref().and_then(PacketStore::packet) {
-            self.io.cancel_io(packet);
+        match self.stage {
+            Stage::New(_) => self.stage = Stage::CalledOff,
+            Stage::Sent => {
+                if let Some(packet) = self.store().and_then(PacketStore::packet) {
+                    self.io.cancel_io(packet);
+                }
+            }
+            Stage::CalledOff | Stage::Resolved => {}
         }
     }
 
-    /// Ready when the packet has ended, with `Err` if it was never begun; then [`take`](Self::take) it.
+    fn store(&self) -> Option<&S> {
+        // SAFETY: the store is there until the future has resolved.
+        (!matches!(self.stage, Stage::Resolved)).then(|| unsafe { self.store.assume_init_ref() })
+    }
+
+    /// The store, once its packet has ended; with `Err` if that was never begun.
     #[inline]
-    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if !self.sent
-            && let Err(error) = self.send()
-        {
-            return Poll::Ready(Err(error));
+    pub(super) fn poll_store(&mut self, cx: &mut Context<'_>) -> Poll<(Result<()>, S)> {
+        let begun = if matches!(self.stage, Stage::Sent) { Ok(()) } else { self.send() };
+        if begun.is_ok() {
+            // SAFETY: `send` has not panicked, so the future has not resolved.
+            let packet = unsafe { self.store.assume_init_ref() }.packet();
+            if packet.is_some_and(|packet| !packet.state().poll(cx.waker())) {
+                return Poll::Pending;
+            }
         }
-        let packet = self.store.as_ref().and_then(PacketStore::packet);
-        if packet.is_some_and(|packet| !packet.state().poll(cx.waker())) {
-            return Poll::Pending;
-        }
-        self.sent = false;
-        Poll::Ready(Ok(()))
+        self.stage = Stage::Resolved;
+        // SAFETY: the store was there, and is moved out once, as the stage says from here on.
+        Poll::Ready((begun, unsafe { self.store.assume_init_read() }))
     }
 
-    /// The store, once its packet has ended.
-    #[inline]
-    pub(super) fn take(&mut self) -> S {
-        match self.store.take() {
-            Some(store) => store,
-            None => polled_again(),
-        }
-    }
-
-    /// Leave what may be in flight to the fragments, and tell the object.
+    /// The end of a future that has not resolved. What may be in flight is left to the fragments, and the
+    /// object is told.
     #[cold]
-    fn abandon(&mut self) {
-        let Some(store) = self.store.take() else {
+    #[inline(never)]
+    fn let_go(&mut self) {
+        let stage = mem::replace(&mut self.stage, Stage::Resolved);
+        // SAFETY: the caller saw that the future had not resolved; now it has.
+        let store = unsafe { self.store.assume_init_read() };
+        if !matches!(stage, Stage::Sent) {
             return;
-        };
+        }
         let Some(packet) = store.packet() else { return };
         let found = packet.state().abandon();
         let kept = Abandoned { store: ManuallyDrop::new(store), found, perms: PhantomData };
@@ -96,15 +110,17 @@ impl<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>>
 
     #[inline]
     fn send(&mut self) -> Result<()> {
-        let Some(store) = self.store.as_mut() else { polled_again() };
-        let param = self.param.take();
-        // SAFETY: nothing of the store is in flight: it is fresh, or came out of a future that had
-        // ended. From here this future keeps it until the packet has ended, or abandons it.
-        let view = unsafe { store.begin(Wished::default())? };
-        self.sent = true;
-        match param {
-            Some(param) => self.io.send_io(param, view),
-            None => view.error(NOT_SENT),
+        if matches!(self.stage, Stage::Resolved) {
+            polled_again();
+        }
+        let stage = mem::replace(&mut self.stage, Stage::CalledOff);
+        // SAFETY: the store is there. Nothing of it is in flight: it is fresh, or came out of a future
+        // that had ended. From here this future keeps it until the packet has ended, or abandons it.
+        let view = unsafe { self.store.assume_init_mut().begin(Wished::default())? };
+        self.stage = Stage::Sent;
+        match stage {
+            Stage::New(param) => self.io.send_io(param, view),
+            _ => view.error(NOT_SENT),
         }
         Ok(())
     }
@@ -122,8 +138,7 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> Future
     type Output = S;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S> {
-        let this = self.get_mut();
-        this.poll_ended(cx).map(|_begun| this.take())
+        self.get_mut().poll_store(cx).map(|(_begun, store)| store)
     }
 }
 
@@ -138,8 +153,9 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> Drop
 {
     #[inline]
     fn drop(&mut self) {
-        if self.sent {
-            self.abandon();
+        // Last in a future's life and almost always done by then: no more than this look is inlined.
+        if !matches!(self.stage, Stage::Resolved) {
+            self.let_go();
         }
     }
 }
@@ -169,8 +185,8 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> fmt::Debu
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IoFut")
-            .field("sent", &self.sent)
-            .field("packet", &self.store.as_ref().and_then(PacketStore::packet))
+            .field("sent", &matches!(self.stage, Stage::Sent))
+            .field("packet", &self.store().and_then(PacketStore::packet))
             .finish()
     }
 }

@@ -176,9 +176,7 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, T: IntoPacket<P>> Future
     type Output = T::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
-        let fut = &mut self.get_mut().0;
-        let begun = ready!(fut.poll_ended(cx));
-        let store = fut.take();
+        let (begun, store) = ready!(self.get_mut().0.poll_store(cx));
         let outcome = begun.and_then(|()| store.packet().map_or(Ok(()), exact));
         Poll::Ready(T::settle(store, outcome))
     }
@@ -202,9 +200,7 @@ impl<Io: PacketIo<Write, Param>, Param, T: Pod> Future for ReadValue<'_, Io, Par
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let fut = &mut self.get_mut().0;
-        let begun = ready!(fut.poll_ended(cx));
-        let store = fut.take();
+        let (begun, store) = ready!(self.get_mut().0.poll_store(cx));
         Poll::Ready(begun.and_then(|()| store.value()))
     }
 }
@@ -225,9 +221,7 @@ impl<Io: PacketIo<Read, Param>, Param, T: NoUninit> Future for WriteValue<'_, Io
     type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let fut = &mut self.get_mut().0;
-        let begun = ready!(fut.poll_ended(cx));
-        let store = fut.take();
+        let (begun, store) = ready!(self.get_mut().0.poll_store(cx));
         Poll::Ready(begun.and_then(|()| store.packet().map_or(Ok(()), exact)))
     }
 }

@@ -80,6 +80,8 @@ struct Setup {
     /// How many segments the table has. 0: the bytes are in one piece.
     segments: u32,
     wish: Wish,
+    /// Whether there was a life yet.
+    sent: bool,
 }
 
 /// The header of a packet: see the [module](self).
@@ -112,6 +114,7 @@ impl<P: PacketPerms> Packet<P> {
                 len: 0,
                 segments: 0,
                 wish: Wish::default(),
+                sent: false,
             }),
             hint: [const { AtomicU32::new(0) }; 2],
             perms: PhantomData,
@@ -135,7 +138,7 @@ impl<P: PacketPerms> Packet<P> {
         wish: Wish,
     ) -> BoundPacketView<P> {
         // SAFETY: told by the caller.
-        unsafe { Self::begin_at(packet, Setup { data, len, segments: 0, wish }) }
+        unsafe { Self::begin_at(packet, Setup { data, len, segments: 0, wish, sent: true }) }
     }
 
     /// As [`begin`](Self::begin), over the bytes that a setup describes.
@@ -153,10 +156,22 @@ impl<P: PacketPerms> Packet<P> {
         unsafe { BoundPacketView::new(packet, 0, widen(setup.len)) }
     }
 
+    /// [`begin`](Self::begin) over the bytes that the header tells of.
+    ///
+    /// # Safety
+    ///
+    /// As `begin`.
+    unsafe fn begin_again(packet: NonNull<Self>, wish: Wish) -> BoundPacketView<P> {
+        // SAFETY: the header is the caller's, as in `begin`.
+        let Setup { data, len, .. } = unsafe { packet.as_ref() }.setup.get();
+        // SAFETY: told by the caller.
+        unsafe { Self::begin(packet, data, len, wish) }
+    }
+
     /// Forget what is known of an earlier life: until the packet is sent, none of its `len` bytes at
     /// `data` is good. Only for the sole owner of a packet that is not in flight.
     fn reset(&self, data: *mut u8, len: usize) {
-        self.setup.set(Setup { data, len, segments: 0, wish: Wish::default() });
+        self.setup.set(Setup { data, len, segments: 0, wish: Wish::default(), sent: false });
         self.state.reset(Fault { offset: 0, error: NOT_SENT });
     }
 
@@ -188,6 +203,10 @@ impl<P: PacketPerms> Packet<P> {
 
     pub(crate) fn state(&self) -> &State {
         &self.state
+    }
+
+    fn was_sent(&self) -> bool {
+        self.setup.get().sent
     }
 
     fn set_hint(&self, hint: u64) {

@@ -235,76 +235,102 @@ unsafe fn free<P: PacketPerms>(node: NonNull<Node<P>>, size: usize) {
 type Idle = Node<super::perms::Write>;
 
 #[cfg(all(feature = "std", not(loom)))]
-struct Lists {
-    heads: [(Option<NonNull<Idle>>, usize); CLASSES.len()],
-}
+mod idle {
+    use super::{CLASSES, Idle, NonNull, UnsafeCell, free};
 
-#[cfg(all(feature = "std", not(loom)))]
-impl Lists {
-    const fn new() -> Self {
-        Self { heads: [(None, 0); CLASSES.len()] }
+    std::thread_local! {
+        /// Dropped by nobody, so that reaching it costs no look whether it still stands: `END` empties it.
+        static LISTS: UnsafeCell<Lists> = const { UnsafeCell::new(Lists::new()) };
+        /// Set up by the first node that a thread keeps.
+        static END: End = const { End };
     }
 
-    fn pop(&mut self, class: u8) -> Option<NonNull<Idle>> {
-        let (head, count) = self.heads.get_mut(usize::from(class))?;
-        let node = (*head)?;
-        // SAFETY: the list owns its nodes.
-        *head = unsafe { (*node.as_ptr()).next.take() };
-        *count -= 1;
-        Some(node)
+    struct Lists {
+        /// The first node, and how many more there is room for.
+        heads: [(Option<NonNull<Idle>>, usize); CLASSES.len()],
+        /// Whether `END` was set up. From then on it is the caps that keep nodes out.
+        opened: bool,
     }
 
-    fn push(&mut self, class: u8, node: NonNull<Idle>) -> bool {
-        let class = usize::from(class);
-        let (Some((head, count)), Some((_, cap))) = (self.heads.get_mut(class), CLASSES.get(class))
-        else {
-            return false;
-        };
-        if *count == *cap {
-            return false;
+    impl Lists {
+        const fn new() -> Self {
+            Self { heads: [(None, 0); CLASSES.len()], opened: false }
         }
-        // SAFETY: the caller passes the only ownership of the node to the list.
-        unsafe { (*node.as_ptr()).next = head.replace(node) };
-        *count += 1;
-        true
-    }
-}
 
-#[cfg(all(feature = "std", not(loom)))]
-impl Drop for Lists {
-    fn drop(&mut self) {
-        for (class, (size, _)) in (0..).zip(CLASSES) {
-            while let Some(node) = self.pop(class) {
-                // SAFETY: the list owned the node and it is of this size.
-                unsafe { free(node, size) };
+        #[inline]
+        fn pop(&mut self, class: u8) -> Option<NonNull<Idle>> {
+            let (head, room) = self.heads.get_mut(usize::from(class))?;
+            let node = (*head)?;
+            // SAFETY: the list owns its nodes. What the link says of one in use does not matter.
+            *head = unsafe { (*node.as_ptr()).next };
+            *room += 1;
+            Some(node)
+        }
+
+        #[inline]
+        fn push(&mut self, class: u8, node: NonNull<Idle>) -> bool {
+            let Some((head, room)) = self.heads.get_mut(usize::from(class)) else { return false };
+            if *room == 0 {
+                return self.open() && self.push(class, node);
+            }
+            *room -= 1;
+            // SAFETY: the caller passes the only ownership of the node to the list.
+            unsafe { (*node.as_ptr()).next = head.replace(node) };
+            true
+        }
+
+        /// The first node of a thread makes room for its like, unless the thread is at its end.
+        #[cold]
+        fn open(&mut self) -> bool {
+            if self.opened || END.try_with(|_| ()).is_err() {
+                return false;
+            }
+            self.opened = true;
+            for ((_, room), (_, cap)) in self.heads.iter_mut().zip(CLASSES) {
+                *room = cap;
+            }
+            true
+        }
+
+        /// The thread is at its end. What comes later finds no room, and is freed by who brings it.
+        fn close(&mut self) {
+            for ((head, room), (size, _)) in self.heads.iter_mut().zip(CLASSES) {
+                *room = 0;
+                let mut next = head.take();
+                while let Some(node) = next {
+                    // SAFETY: the list owned the node, which is of this size.
+                    next = unsafe { (*node.as_ptr()).next };
+                    // SAFETY: as above.
+                    unsafe { free(node, size) };
+                }
             }
         }
     }
-}
 
-#[cfg(all(feature = "std", not(loom)))]
-mod idle {
-    use super::{Idle, Lists, NonNull, UnsafeCell};
+    /// Frees a thread's nodes at its end.
+    struct End;
 
-    std::thread_local! {
-        static LISTS: UnsafeCell<Lists> = const { UnsafeCell::new(Lists::new()) };
+    impl Drop for End {
+        fn drop(&mut self) {
+            let _ = with(Lists::close);
+        }
     }
 
+    /// `None` at the end of a thread, on a system that then takes away even what nobody drops.
+    #[inline]
+    fn with<R>(act: impl FnOnce(&mut Lists) -> R) -> Option<R> {
+        // SAFETY: the cell is this thread's own, and `Lists` calls nothing back.
+        LISTS.try_with(|lists| act(unsafe { &mut *lists.get() })).ok()
+    }
+
+    #[inline]
     pub(super) fn pop(class: u8) -> Option<NonNull<Idle>> {
-        let pop = |lists: &UnsafeCell<Lists>| {
-            // SAFETY: the cell is this thread's own, and `Lists` calls nothing back.
-            unsafe { (*lists.get()).pop(class) }
-        };
-        LISTS.try_with(pop).ok()?
+        with(|lists| lists.pop(class))?
     }
 
+    #[inline]
     pub(super) fn push(class: u8, node: NonNull<Idle>) -> bool {
-        let push = |lists: &UnsafeCell<Lists>| {
-            // SAFETY: as above.
-            unsafe { (*lists.get()).push(class, node) }
-        };
-        // At the end of a thread the lists are gone, and the node is freed.
-        LISTS.try_with(push).unwrap_or(false)
+        with(|lists| lists.push(class, node)).unwrap_or(false)
     }
 }
 

@@ -69,11 +69,11 @@ pub(crate) struct Fault {
 }
 
 /// What became of a fragment that was finished.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
-    /// The observer has it, or will have it with the last fragment. The waker, if any, is to be woken
-    /// by the caller, who must not touch the packet again.
-    Delivered(Option<Waker>),
+    /// The observer has it, or will have it with the last fragment, and was woken if that was this one.
+    /// The caller must not touch the packet again.
+    Delivered,
     /// Nobody waits. The fragment still counts; the caller has to `release` it.
     Orphaned,
 }
@@ -200,55 +200,51 @@ impl State {
         }
     }
 
-    /// Finish one fragment. Only its owner may, once; after `Delivered` it must not touch the packet.
+    /// Finish one fragment, and wake the observer after the last. Only the fragment's owner may, once.
     #[inline]
     pub(crate) fn finish(&self) -> Finish {
-        let mut word = self.word.load(Ordering::Acquire);
-        loop {
-            if word & ORPHANED != 0 {
-                return Finish::Orphaned;
-            }
-            if fragments(word) == 1 && word & WAKER != 0 {
-                return self.finish_with_waker();
-            }
-            match self.exchange(word, word - ONE) {
-                Ok(_) => return Finish::Delivered(None),
-                Err(now) => word = now,
-            }
+        // In one piece, all good, and before anybody waits: most of those that end at once.
+        if self.word.load(Ordering::Acquire) == ONE && self.exchange(ONE, 0).is_ok() {
+            return Finish::Delivered;
         }
+        self.finish_any()
     }
 
-    /// The caller owns the only fragment and has seen `WAKER`.
-    #[cold]
+    /// [`finish`](Self::finish), in whatever state the packet is.
     #[inline(never)]
-    fn finish_with_waker(&self) -> Finish {
+    fn finish_any(&self) -> Finish {
         let mut word = self.word.load(Ordering::Acquire);
         // The observer may be exchanging its waker or abandoning at this moment.
-        while word & WAKER != 0 && word & ORPHANED == 0 {
-            let Err(now) = self.exchange(word, (word & !WAKER) | TAKING) else {
-                // SAFETY: TAKING makes the cell ours, WAKER said that it holds a waker; nobody
-                // reads that waker as an owner again, as WAKER is clear now.
-                let waker = self.waker.with(|cell| unsafe { (*cell).assume_init_read() });
-                return self.finish_taken(waker);
-            };
-            word = now;
-        }
-        self.finish()
-    }
-
-    /// The caller owns the only fragment, has set `TAKING` and holds the waker.
-    fn finish_taken(&self, waker: Waker) -> Finish {
-        let mut word = self.word.load(Ordering::Acquire);
-        loop {
-            if word & ORPHANED != 0 {
-                self.word.fetch_and(!TAKING, Ordering::Release);
-                return Finish::Orphaned;
-            }
-            match self.exchange(word, word - ONE - TAKING) {
-                Ok(_) => return Finish::Delivered(Some(waker)),
+        while word & ORPHANED == 0 {
+            let takes = fragments(word) == 1 && word & WAKER != 0;
+            let next = if takes { (word & !WAKER) | TAKING } else { word - ONE };
+            match self.exchange(word, next) {
+                Ok(_) if takes => return self.finish_taking(next),
+                Ok(_) => return Finish::Delivered,
                 Err(now) => word = now,
             }
         }
+        Finish::Orphaned
+    }
+
+    /// The caller owns the only fragment and has turned `WAKER` into `TAKING`, which made `word`.
+    #[inline]
+    fn finish_taking(&self, mut word: usize) -> Finish {
+        // SAFETY: TAKING makes the cell ours, WAKER said that it holds a waker; nobody reads that waker
+        // as an owner again, as WAKER is clear now.
+        let waker = self.waker.with(|cell| unsafe { (*cell).assume_init_read() });
+        while word & ORPHANED == 0 {
+            match self.exchange(word, word - ONE - TAKING) {
+                Ok(_) => {
+                    // The packet may be gone.
+                    waker.wake();
+                    return Finish::Delivered;
+                }
+                Err(now) => word = now,
+            }
+        }
+        self.word.fetch_and(!TAKING, Ordering::Release);
+        Finish::Orphaned
     }
 
     #[inline(always)]
@@ -263,8 +259,19 @@ impl State {
         fragments(word) == 0 || self.register(waker, word)
     }
 
+    /// `word` was seen with fragments.
     #[inline(never)]
-    fn register(&self, waker: &Waker, mut word: usize) -> bool {
+    fn register(&self, waker: &Waker, word: usize) -> bool {
+        if word & (WAKER | TAKING) == 0 {
+            self.offer(waker, word)
+        } else {
+            self.replace(waker, word)
+        }
+    }
+
+    /// [`register`](Self::register) where a waker was there before.
+    #[inline(never)]
+    fn replace(&self, waker: &Waker, mut word: usize) -> bool {
         loop {
             if fragments(word) == 0 {
                 return true;
@@ -276,7 +283,7 @@ impl State {
                 return false;
             }
             if word & WAKER == 0 {
-                return self.offer(waker);
+                return self.offer(waker, word);
             }
             let same = self.waker.with(|cell| {
                 // SAFETY: the cell was written before WAKER was set, and only the observer (this
@@ -290,30 +297,29 @@ impl State {
             match self.exchange(word, word & !WAKER) {
                 Ok(_) => {
                     self.drop_waker();
-                    return self.offer(waker);
+                    return self.offer(waker, word & !WAKER);
                 }
                 Err(now) => word = now,
             }
         }
     }
 
-    /// Put `waker` into the cell, which belongs to the observer at this moment, and offer it.
-    fn offer(&self, waker: &Waker) -> bool {
+    /// Put `waker` into the cell, which belongs to the observer at this moment, and offer it. `word` was
+    /// seen with fragments and with no waker.
+    #[inline]
+    fn offer(&self, waker: &Waker, mut word: usize) -> bool {
         let waker = waker.clone();
         // SAFETY: neither WAKER nor TAKING is set, so the cell is the observer's, and empty.
         self.waker.with_mut(|cell| unsafe { (*cell).write(waker) });
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            if fragments(word) == 0 {
+        while let Err(now) = self.exchange(word, word | WAKER) {
+            if fragments(now) == 0 {
                 self.drop_waker();
                 // Pairs with the release of the last fragment.
                 return self.has_ended();
             }
-            match self.exchange(word, word | WAKER) {
-                Ok(_) => return false,
-                Err(now) => word = now,
-            }
+            word = now;
         }
+        false
     }
 
     /// Drop the waker in the cell, which belongs to the caller and is full.

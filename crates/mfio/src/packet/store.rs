@@ -331,9 +331,8 @@ impl<P: PacketPerms> IntoPacket<P> for Box<[u8]> {
 ///
 /// Derefs to its header, [`Packet`]. Reused for many requests, it allocates nothing.
 pub struct PacketBox<P: PacketPerms> {
+    /// A node whose header tells of the node's own bytes.
     header: Header<P>,
-    len: usize,
-    sent: bool,
 }
 
 impl<P: PacketPerms> fmt::Debug for PacketBox<P> {
@@ -384,7 +383,7 @@ impl<P: PacketPerms> PacketBox<P> {
         let Some(packet) = pool::take::<P>(len) else {
             handle_alloc_error(Layout::array::<u8>(len).unwrap_or(Layout::new::<u8>()));
         };
-        let this = Self { header: Header(packet), len, sent: false };
+        let this = Self { header: Header(packet) };
         // The node comes from the pool: what its last packet pointed to may be gone.
         this.header.get().reset(this.memory(), len);
         this
@@ -409,16 +408,20 @@ impl<P: PacketPerms> PacketBox<P> {
         unsafe { pool::memory(self.header.0) }
     }
 
+    fn bytes(&self) -> usize {
+        self.header.get().setup.get().len
+    }
+
     /// The good bytes from the start, once the packet has ended. Before it was sent: what it holds, and
     /// nothing if it is one to be filled.
     #[must_use]
     pub fn simple_contiguous_slice(&self) -> Option<&[u8]> {
-        if self.sent {
-            return self.header.get().simple_contiguous_slice();
+        let header = self.header.get();
+        if !P::HOLDS_BYTES || header.was_sent() {
+            return header.simple_contiguous_slice();
         }
-        let len = if P::HOLDS_BYTES { self.len } else { 0 };
         // SAFETY: packets that hold bytes are initialised when made.
-        Some(unsafe { slice::from_raw_parts(self.memory(), len) })
+        Some(unsafe { slice::from_raw_parts(self.memory(), self.bytes()) })
     }
 }
 
@@ -426,7 +429,7 @@ impl<P: Drainable> PacketBox<P> {
     /// The packet's bytes, to be changed before it is sent (again).
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: packets that hold bytes are initialised when made; nothing is in flight.
-        unsafe { slice::from_raw_parts_mut(self.memory(), self.len) }
+        unsafe { slice::from_raw_parts_mut(self.memory(), self.bytes()) }
     }
 }
 
@@ -442,9 +445,8 @@ impl<P: PacketPerms> Deref for PacketBox<P> {
 // back.
 unsafe impl<P: PacketPerms> PacketStore<P> for PacketBox<P> {
     unsafe fn begin(&mut self, wish: Wished) -> Result<BoundPacketView<P>> {
-        self.sent = true;
         // SAFETY: this store owns the node alone; bytes that the packet holds were initialised.
-        Ok(unsafe { Packet::begin(self.header.0, self.memory(), self.len, wish.0) })
+        Ok(unsafe { Packet::begin_again(self.header.0, wish.0) })
     }
 
     fn packet(&self) -> Option<&Packet<P>> {

@@ -99,7 +99,7 @@ impl<P: PacketPerms, B: StableMemory> VectoredPacket<P, B> {
             count += 1;
         }
         let data = table.as_ptr().cast();
-        Ok(Setup { data, len: end, segments: count, wish: super::Wish::default() })
+        Ok(Setup { data, len: end, segments: count, wish: super::Wish::default(), sent: true })
     }
 }
 

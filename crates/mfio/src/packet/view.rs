@@ -252,11 +252,7 @@ unsafe fn finish<P: PacketPerms>(
         header.state.fail(start + good, rest);
     }
     match header.state.finish() {
-        Finish::Delivered(None) => Completion::Delivered,
-        Finish::Delivered(Some(waker)) => {
-            waker.wake();
-            Completion::Delivered
-        }
+        Finish::Delivered => Completion::Delivered,
         Finish::Orphaned => Completion::Orphaned(OrphanedView { packet, start, good }),
     }
 }
