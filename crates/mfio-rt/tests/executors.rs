@@ -412,7 +412,7 @@ async fn besieged(rt: &Arc<NativeRt>) {
     let other = {
         let (rt, told) = (Arc::clone(rt), Arc::clone(&told));
         std::thread::spawn(move || {
-            for _ in 0..3000 {
+            for _ in 0..1000 {
                 park_on(rt.nop()).unwrap();
             }
             told.tell();
