@@ -35,6 +35,10 @@ mod guide {
     struct Readme;
     #[doc = include_str!("../../../docs/guide/buffers.md")]
     struct Buffers;
+    #[doc = include_str!("../../../docs/guide/getting-started.md")]
+    struct GettingStarted;
+    #[doc = include_str!("../../../docs/guide/inside-other-executors.md")]
+    struct InsideOtherExecutors;
     #[doc = include_str!("../../../docs/guide/layers.md")]
     struct Layers;
     #[doc = include_str!("../../../docs/guide/no-std.md")]
