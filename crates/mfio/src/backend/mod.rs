@@ -10,6 +10,7 @@
 //!   block_on     a future run together with its backend: block_on, with_backend
 //!   handle       what a sleeper, or a foreign event loop, waits on
 //!   integration  the same inside other executors
+//!   detach       a layer's own futures, driven by their wake-ups
 //! ```
 //!
 //! A backend needs two methods, and then serves `block_on`, `with_backend` and the blocking faces:
@@ -43,6 +44,7 @@ use crate::sync::parker;
 
 mod block_on;
 mod container;
+mod detach;
 mod gate;
 pub mod handle;
 pub mod integration;
@@ -54,6 +56,7 @@ mod tests;
 
 pub use block_on::{IoBackendExt, WithBackend};
 pub use container::{BackendContainer, BackendHandle, DynBackend, Taken};
+pub use detach::detach;
 pub use handle::{DefaultHandle, OsHandle, Pollable, PollingHandle};
 
 /// Something that serves requests when it is driven.

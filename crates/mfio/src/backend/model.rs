@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use core::future::pending;
-use core::task::Waker;
+use core::task::{Poll, Waker};
 use core::time::Duration;
 
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -243,5 +243,43 @@ fn a_follower_ends_when_its_request_does() {
         }
         drop(leader);
         follower.join().unwrap();
+    });
+}
+
+/// Woken in the middle of a poll, by whoever: it is polled once more.
+#[test]
+fn a_detached_future_misses_no_wake_up() {
+    model(3, || {
+        let told = Arc::new(AtomicBool::new(false));
+        let over = Arc::new(AtomicUsize::new(0));
+        let waker = Arc::new(Mutex::new(None::<Waker>));
+        let tell = |told: &AtomicBool, waker: &Mutex<Option<Waker>>| {
+            told.store(true, Ordering::Release);
+            let waker = waker.lock().unwrap().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        };
+        let (told_1, waker_1) = (told.clone(), waker.clone());
+        let teller = thread::spawn(move || tell(&told_1, &waker_1));
+        detach({
+            let (told, over, waker) = (told.clone(), over.clone(), waker.clone());
+            core::future::poll_fn(move |cx| {
+                *waker.lock().unwrap() = Some(cx.waker().clone());
+                if !told.load(Ordering::Acquire) {
+                    return Poll::Pending;
+                }
+                over.fetch_add(1, Ordering::Relaxed);
+                Poll::Ready(())
+            })
+        });
+        teller.join().unwrap();
+        assert_eq!(over.load(Ordering::Relaxed), 1);
+        // Who wakes what is over polls nothing.
+        let late = waker.lock().unwrap().take();
+        if let Some(late) = late {
+            late.wake();
+        }
+        assert_eq!(over.load(Ordering::Relaxed), 1);
     });
 }

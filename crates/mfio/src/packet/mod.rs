@@ -19,6 +19,7 @@ pub(crate) mod borrowed;
 pub(crate) mod frame;
 pub mod perms;
 pub(crate) mod pool;
+mod relay;
 mod segments;
 pub(crate) mod state;
 mod store;
@@ -40,6 +41,7 @@ use state::{Fault, State};
 pub use borrowed::Borrowed;
 pub(crate) use borrowed::value_bytes;
 pub use frame::{BlockedMemory, Served};
+pub use relay::{Relay, Relayed};
 pub(crate) use store::{Inline, Wished, exact};
 pub use store::{
     IntoPacket, MemoryPacket, OwnedPacket, PacketBox, PacketStore, StableMemory, VecPacket,
