@@ -11,6 +11,7 @@
 //! | several owned buffers, in order | pooled | [`VectoredPacket`] |
 //! | a borrowed slice, async | pooled, with an intermediate buffer | `&mut [u8]`, `&[u8]` |
 //! | a borrowed slice, blocking | on the caller's frame | the blocking faces |
+//! | a view of another packet | pooled | [`AllocatedView`], which comes back as [`Relayed`] |
 //!
 //! Permissions are named by what the *backend* may do: see [`perms`].
 #![allow(unsafe_code)]
