@@ -14,7 +14,7 @@
 
 use mfio::error::Tried;
 use mfio::prelude::v1::*;
-use mfio_rt::{File, Fs, NativeRt, OpenOptions, Path};
+use mfio_rt::{File, FileOps, Fs, NativeRt, OpenOptions, Path};
 
 const CLUSTER: u64 = 65_536;
 const MAGIC: u64 = u64::from_le_bytes(*b"mfiodisk");

@@ -27,7 +27,13 @@ pub use options::{Durability, OpenOptions};
 /// A file system, as a runtime offers it.
 pub trait Fs {
     /// What an opened file is.
-    type FileHandle: FileHandle;
+    type FileHandle: FileOps;
+    /// What a directory is.
+    type DirHandle: DirHandle<FileHandle = Self::FileHandle>;
+
+    /// The directory in which relative paths start: the process's current one, whichever that is when a
+    /// path is used. A file system without processes has its root there.
+    fn current_dir(&self) -> Self::DirHandle;
 
     /// Open the file at `path`; a relative path starts at the process's current directory.
     ///

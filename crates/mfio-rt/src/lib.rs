@@ -23,7 +23,7 @@ pub use fs::{
     Permissions,
 };
 #[cfg(feature = "std")]
-pub use native::{File, LocalRt, NativeRt};
+pub use native::{Dir, File, LocalRt, NativeRt};
 pub use path::{Path, PathBuf};
 #[cfg(feature = "std")]
 pub use time::Time;

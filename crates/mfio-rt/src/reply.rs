@@ -114,6 +114,12 @@ impl<T> Reply<T> {
     }
 }
 
+impl<T> std::fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply").finish_non_exhaustive()
+    }
+}
+
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         if !self.sent {

@@ -173,7 +173,8 @@ fn errors_go_to_std_and_back() {
 fn the_runtime_list() {
     use mfio::prelude::v1::*;
     use mfio_rt::{
-        FileHandle, FileType, Fs, LocalRt, Metadata, NativeRt, OpenOptions, Path, Permissions, Time,
+        DirHandleExt, FileHandle, FileType, Fs, LocalRt, Metadata, NativeRt, OpenOptions, Path,
+        Permissions, Time,
     };
 
     limited(|| {
@@ -219,7 +220,7 @@ fn the_runtime_list() {
         assert_eq!(local.block_on(same_on_any(&local, path)).unwrap(), text);
         assert_eq!(rt.block_on(same_on_any(&rt, path)).unwrap(), text);
 
-        let metadata: Metadata = rt.block_on(rt.metadata(path)).unwrap();
+        let metadata: Metadata = rt.block_on(rt.current_dir().metadata(path)).unwrap();
         assert_eq!((metadata.len(), metadata.file_type()), (12, FileType::File));
         let permissions: Permissions = metadata.permissions();
         assert!(!permissions.readonly());

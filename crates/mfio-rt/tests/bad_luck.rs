@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use mfio::backend::{IoBackend, IoBackendExt};
 use mfio::error::{Error, ErrorKind, Result};
 use mfio::traits::{IoRead, IoWrite, sync};
-use mfio_rt::{File, Fs, NativeRt, OpenOptions};
+use mfio_rt::{DirHandleExt, File, FileOps, Fs, NativeRt, OpenOptions};
 use rustix::io::Errno;
 
 use common::{CREATE, READ, READ_WRITE, WRITE, fifo, limited, on_every_runtime, pattern};
@@ -64,16 +64,16 @@ fn paths_that_lead_nowhere() {
             (dir.path().join("missing"), ErrorKind::NotFound, Errno::NOENT),
             (file.join("below"), ErrorKind::NotADirectory, Errno::NOTDIR),
             (dir.path().join("n".repeat(300)), ErrorKind::InvalidInput, Errno::NAMETOOLONG),
-            (dir.path().join("loop"), ErrorKind::Other, Errno::LOOP),
+            (dir.path().join("loop"), ErrorKind::FilesystemLoop, Errno::LOOP),
         ];
         on_every_runtime!(|_name, rt| {
             for (path, kind, errno) in &cases {
                 expect(open(&rt, path, READ).unwrap_err(), *kind, *errno);
-                expect(rt.block_on(rt.metadata(path)).unwrap_err(), *kind, *errno);
+                expect(rt.block_on(rt.current_dir().metadata(path)).unwrap_err(), *kind, *errno);
             }
             let zero = Path::new("a\0b");
             assert_eq!(open(&rt, zero, CREATE).unwrap_err().kind(), ErrorKind::InvalidInput);
-            let error = rt.block_on(rt.metadata(zero)).unwrap_err();
+            let error = rt.block_on(rt.current_dir().metadata(zero)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(!Path::new("a").exists());
             expect(open(&rt, Path::new(""), READ).unwrap_err(), ErrorKind::NotFound, Errno::NOENT);

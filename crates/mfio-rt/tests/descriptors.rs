@@ -14,7 +14,7 @@ use std::time::Duration;
 use mfio::backend::{IoBackend, IoBackendExt};
 use mfio::error::{ErrorKind, Result};
 use mfio::traits::{IoRead, sync};
-use mfio_rt::{File, Fs, Time};
+use mfio_rt::{File, FileOps, Fs, Time};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use common::{CREATE, READ, alone, fifo, on_every_runtime, open_fds, pattern, poll_once, settles};

@@ -17,7 +17,7 @@ use mfio::backend::{IoBackend, IoBackendExt};
 use mfio::io::PacketIoExt;
 use mfio::packet::{Packet, perms};
 use mfio::traits::{IoRead, IoWrite};
-use mfio_rt::{File, Fs, Metadata, OpenOptions, Time};
+use mfio_rt::{DirHandleExt, File, FileOps, Fs, OpenOptions, Time};
 
 use common::{
     CREATE, READ, READ_WRITE, WRITE, alone, fifo, limited, on_every_runtime, open_fds, pattern,
@@ -99,7 +99,8 @@ impl<R: Runtime> Scene<'_, R> {
         add(leave(*rt, rt.open(&dir.join("data"), READ), polls, way));
         let new = OpenOptions::new().write(true).create(true).truncate(true);
         add(leave(*rt, rt.open(&dir.join("other"), new), polls, way));
-        add(leave(*rt, rt.metadata(&dir.join("data")), polls, way));
+        let here = rt.current_dir();
+        add(leave(*rt, here.metadata(dir.join("data")), polls, way));
         add(leave(*rt, rt.nop(), polls, way));
         add(leave(*rt, rt.sleep(Duration::from_millis(1)), polls, way));
         add(leave(*rt, rt.sleep(Duration::from_secs(10_000)), polls, way));
@@ -133,7 +134,6 @@ impl<R: Runtime> Scene<'_, R> {
 }
 
 trait Runtime: Fs<FileHandle = File> + Time + IoBackend {
-    fn metadata(&self, path: &Path) -> Boxed<mfio::error::Result<Metadata>>;
     fn nop(&self) -> Boxed<mfio::error::Result<()>>;
 }
 
@@ -142,9 +142,6 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 macro_rules! runtime {
     ($rt:ty) => {
         impl Runtime for $rt {
-            fn metadata(&self, path: &Path) -> Boxed<mfio::error::Result<Metadata>> {
-                Box::pin(<$rt>::metadata(self, path))
-            }
             fn nop(&self) -> Boxed<mfio::error::Result<()>> {
                 Box::pin(<$rt>::nop(self))
             }

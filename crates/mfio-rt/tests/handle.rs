@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use mfio::backend::{IoBackend, IoBackendExt};
 use mfio::traits::{IoRead, IoWrite};
-use mfio_rt::{File, Fs, NativeRt, Time};
+use mfio_rt::{File, FileOps, Fs, NativeRt, Time};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;

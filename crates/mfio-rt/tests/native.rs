@@ -10,7 +10,7 @@ use mfio::error::{ErrorKind, Result};
 use mfio::io::PacketIoExt;
 use mfio::packet::{Packet, VecPacket, perms::Write};
 use mfio::traits::{IoRead, IoWrite};
-use mfio_rt::{File, Fs, NativeRt, OpenOptions, Path, Time};
+use mfio_rt::{File, FileOps, Fs, NativeRt, OpenOptions, Path, Time};
 
 /// Runs `test` with a file opener of every runtime that works here; says which do not.
 fn on_every_runtime(test: impl Fn(&str, &dyn Fn(&Path, OpenOptions) -> Result<File>)) {

@@ -17,7 +17,7 @@ use mfio::backend::{IoBackend, IoBackendExt};
 use mfio::error::ErrorKind;
 use mfio::traits::sync;
 use mfio::traits::{IoRead, IoWrite};
-use mfio_rt::{File, Fs, Time};
+use mfio_rt::{File, FileOps, Fs, Time};
 
 use common::{
     READ, READ_WRITE, drive_until, fifo, limited, native_runtimes, on_every_runtime, park_on,

@@ -159,6 +159,14 @@ impl Error {
         self
     }
 
+    /// The same error under another kind, for where the system's code says less than is known. The code
+    /// stays.
+    #[must_use]
+    pub const fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {

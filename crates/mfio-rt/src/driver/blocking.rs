@@ -6,8 +6,9 @@
 //! off is made again, and a non-blocking object that is not ready is waited for: none of these is an
 //! outcome.
 
-use super::op::{Answer, Op, Span, StatOf, Step, Transfer};
+use super::op::{Answer, Op, Span, Step, Transfer};
 use super::sys::{self, OsFile};
+use super::task::Work;
 use mfio::error::{Error, ErrorKind, Result, Tried};
 use mfio::packet::perms::{PacketPerms, Read, Write};
 use mfio::packet::{BlockedMemory, Served};
@@ -21,26 +22,34 @@ use std::time::Instant;
 /// user's, and never panics.
 pub(crate) fn run(op: &mut Op) -> Answer {
     match op {
-        Op::Nop(_) => Answer::Unit,
         Op::Read(transfer) => read(transfer, OsFile::read_at),
         Op::Write(transfer) => write(transfer, OsFile::write_at),
-        Op::Open(open) => answer(OsFile::open(&open.path, &open.options), Answer::File),
-        Op::Close(close) => match close.file.take() {
-            Some(file) => answer(file.close(), unit),
+        Op::Task(task) => task_here(&mut task.work),
+    }
+}
+
+fn task_here(work: &mut Work) -> Answer {
+    match work {
+        Work::Nop => Answer::value(()),
+        Work::Timeout(deadline) => {
+            sleep_until(*deadline);
+            Answer::value(())
+        }
+        Work::Open(at, options) => answer(at.dir.open_file(&at.path, options)),
+        Work::OpenDir(at, follow) => answer(at.dir.open_dir(&at.path, *follow)),
+        Work::Close(file) => match file.take() {
+            Some(file) => answer(file.close()),
             None => Answer::Failed(Error::new(ErrorKind::InvalidInput, Tried::Close)),
         },
-        Op::Stat(stat) => {
-            let found = match &stat.of {
-                StatOf::File(file) => file.metadata(),
-                StatOf::Path(path) => path.metadata(),
-            };
-            answer(found.map(Box::new), Answer::Metadata)
-        }
-        Op::Sync(sync) => answer(sync.file.sync(sync.data_only), unit),
-        Op::Timeout(timeout) => {
-            sleep_until(timeout.deadline);
-            Answer::Unit
-        }
+        Work::Stat(file) => answer(file.metadata()),
+        Work::StatAt(at, follow) => answer(at.dir.stat(&at.path, *follow)),
+        Work::Sync { file, data_only } => answer(file.sync(*data_only)),
+        Work::ChangeFile(file, change) => answer(file.change(change)),
+        Work::ChangeDir(dir, change) => answer(dir.change(change)),
+        Work::Plain(tried, call) => match call.take() {
+            Some(call) => call().map_or_else(Answer::Failed, Answer::Value),
+            None => Answer::Failed(Error::new(ErrorKind::InvalidInput, *tried)),
+        },
     }
 }
 
@@ -150,12 +159,8 @@ fn sleep_until(deadline: Instant) {
     }
 }
 
-fn answer<T>(result: Result<T>, good: impl FnOnce(T) -> Answer) -> Answer {
-    result.map_or_else(Answer::Failed, good)
-}
-
-fn unit((): ()) -> Answer {
-    Answer::Unit
+fn answer<T: Send + 'static>(result: Result<T>) -> Answer {
+    result.map_or_else(Answer::Failed, Answer::value)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub(crate) mod slots;
 pub(crate) mod sys;
 #[cfg(target_os = "linux")]
 pub(crate) mod table;
+pub(crate) mod task;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod threads;

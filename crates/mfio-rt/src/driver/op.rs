@@ -9,18 +9,19 @@
 //! clamping in that one place; [`Transfer::moved`] records what it did. Every driver and the blocking
 //! pool go through these two, so a short transfer, the end of a file and a length above 2 GiB mean
 //! the same everywhere.
+//!
+//! What moves no bytes of a packet is a [`Task`], in a box: it is rare, and transfers stay small.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mfio::error::{Error, ErrorKind, Result, Tried};
+use mfio::error::{Error, ErrorKind, Tried};
 
-use super::reply::Reply;
 pub(crate) use super::reply::RequestId;
-use super::sys::{OsFile, OsPath};
-use crate::fs::{Metadata, OpenOptions};
+use super::sys::OsFile;
+use super::task::{Task, Value, Work};
 use mfio::packet::AllocatedView;
 use mfio::packet::perms::{PacketPerms, Read, Write};
 use mfio::packet::{BlockedMemory, Served};
@@ -31,22 +32,12 @@ pub(crate) const MAX_TRANSFER: usize = 0x7fff_f000;
 
 /// One request to the operating system, with everything that the system may touch meanwhile.
 pub(crate) enum Op {
-    /// Nothing: a round trip through the driver.
-    Nop(Reply<()>),
     /// Fill a packet from a file.
     Read(Transfer<Write>),
     /// Drain a packet into a file.
     Write(Transfer<Read>),
-    /// Open a file.
-    Open(Open),
-    /// Close a file and say how that went.
-    Close(Close),
-    /// Read metadata.
-    Stat(Stat),
-    /// Make data durable.
-    Sync(Sync),
-    /// Wait for a point in time.
-    Timeout(Timeout),
+    /// Anything that moves no bytes of a packet.
+    Task(Box<Task>),
 }
 
 // Every request moves through the driver as an `Op`, most of them transfers: what is rare and larger than
@@ -70,59 +61,13 @@ pub(crate) struct Transfer<P: PacketPerms, F = Arc<OsFile>, V = AllocatedView<P>
     perms: PhantomData<P>,
 }
 
-/// Open `path`. The file that comes of it is never inherited by child processes.
-pub(crate) struct Open {
-    pub(crate) path: OsPath,
-    pub(crate) options: OpenOptions,
-    pub(crate) reply: Reply<OsFile>,
-}
-
-/// Close `file`. It is taken out by whoever closes it, at that moment: a number that the system has
-/// closed may be another file's already, and must not be closed again.
-pub(crate) struct Close {
-    pub(crate) file: Option<OsFile>,
-    pub(crate) reply: Reply<()>,
-}
-
-/// Read the metadata of `of`.
-pub(crate) struct Stat {
-    pub(crate) of: StatOf,
-    pub(crate) reply: Reply<Metadata>,
-}
-
-/// What a [`Stat`] looks at.
-pub(crate) enum StatOf {
-    /// An open file.
-    File(Arc<OsFile>),
-    /// What a path leads to, symbolic links followed.
-    Path(OsPath),
-}
-
-/// Make what was written to `file` durable.
-pub(crate) struct Sync {
-    pub(crate) file: Arc<OsFile>,
-    /// Leave metadata that is not needed to read the data back.
-    pub(crate) data_only: bool,
-    pub(crate) reply: Reply<()>,
-}
-
-/// Wait for `deadline`.
-pub(crate) struct Timeout {
-    pub(crate) deadline: Instant,
-    pub(crate) reply: Reply<()>,
-}
-
 /// How an [`Op`] ended.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The first `good` bytes were moved; whatever is missing failed with `rest`.
     Bytes { good: usize, rest: Error },
-    /// A file was opened.
-    File(OsFile),
-    /// Metadata was read. Boxed: answers of transfers are moved with it.
-    Metadata(Box<Metadata>),
-    /// It is done, and there is nothing more to say.
-    Unit,
+    /// It is done: what a task gives.
+    Value(Value),
     /// It failed.
     Failed(Error),
 }
@@ -275,42 +220,38 @@ impl Op {
     /// The name of the request, for cancelling it.
     pub(crate) fn id(&self) -> RequestId {
         match self {
-            Self::Nop(reply) => reply.id(),
             Self::Read(transfer) => RequestId(transfer.view.packet_id().as_usize()),
             Self::Write(transfer) => RequestId(transfer.view.packet_id().as_usize()),
-            Self::Open(open) => open.reply.id(),
-            Self::Close(close) => close.reply.id(),
-            Self::Stat(stat) => stat.reply.id(),
-            Self::Sync(sync) => sync.reply.id(),
-            Self::Timeout(timeout) => timeout.reply.id(),
+            Self::Task(task) => task.id(),
         }
     }
 
     /// Leaves a note of the driver's with the request, so that a cancel finds it without a search.
     pub(crate) fn set_hint(&self, hint: u64) {
         match self {
-            Self::Nop(reply) => reply.set_hint(hint),
             Self::Read(transfer) => transfer.view.set_hint(hint),
             Self::Write(transfer) => transfer.view.set_hint(hint),
-            Self::Open(open) => open.reply.set_hint(hint),
-            Self::Close(close) => close.reply.set_hint(hint),
-            Self::Stat(stat) => stat.reply.set_hint(hint),
-            Self::Sync(sync) => sync.reply.set_hint(hint),
-            Self::Timeout(timeout) => timeout.reply.set_hint(hint),
+            Self::Task(task) => task.set_hint(hint),
         }
     }
 
     /// What an error of this operation says was tried.
     pub(crate) fn tried(&self) -> Tried {
         match self {
-            Self::Nop(_) => Tried::Request,
             Self::Read(_) => Tried::Read,
             Self::Write(_) => Tried::Write,
-            Self::Open(_) => Tried::Open,
-            Self::Close(_) => Tried::Close,
-            Self::Stat(_) => Tried::Stat,
-            Self::Sync(_) => Tried::Sync,
-            Self::Timeout(_) => Tried::Timeout,
+            Self::Task(task) => task.work.tried(),
+        }
+    }
+
+    /// The point in time that it waits for, if that is what it does.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Task(task) => match task.work {
+                Work::Timeout(deadline) => Some(deadline),
+                _ => None,
+            },
+            Self::Read(_) | Self::Write(_) => None,
         }
     }
 
@@ -320,7 +261,7 @@ impl Op {
         match self {
             Self::Read(transfer) => transfer.ended(error),
             Self::Write(transfer) => transfer.ended(error),
-            _ => Answer::Failed(error),
+            Self::Task(_) => Answer::Failed(error),
         }
     }
 
@@ -335,15 +276,8 @@ impl Op {
     /// system may still touch. May run a waker, as [`finish`](Self::finish).
     #[allow(dead_code, reason = "only a ring leaves requests behind")]
     pub(crate) fn desert(&mut self) {
-        let error = Error::new(ErrorKind::Ended, self.tried());
-        match self {
-            Self::Read(_) | Self::Write(_) => {}
-            Self::Nop(reply) => reply.give_up(error),
-            Self::Open(open) => open.reply.give_up(error),
-            Self::Close(close) => close.reply.give_up(error),
-            Self::Stat(stat) => stat.reply.give_up(error),
-            Self::Sync(sync) => sync.reply.give_up(error),
-            Self::Timeout(timeout) => timeout.reply.give_up(error),
+        if let Self::Task(task) = self {
+            task.desert();
         }
     }
 
@@ -355,18 +289,7 @@ impl Op {
         match self {
             Self::Read(transfer) => transfer.finish(answer),
             Self::Write(transfer) => transfer.finish(answer),
-            Self::Open(open) => open.reply.send(match answer {
-                Answer::File(file) => Ok(file),
-                other => Err(other.error_or_dropped(Tried::Open)),
-            }),
-            Self::Stat(stat) => stat.reply.send(match answer {
-                Answer::Metadata(metadata) => Ok(*metadata),
-                other => Err(other.error_or_dropped(Tried::Stat)),
-            }),
-            Self::Nop(reply) => reply.send(answer.unit(Tried::Request)),
-            Self::Close(close) => close.reply.send(answer.unit(Tried::Close)),
-            Self::Sync(sync) => sync.reply.send(answer.unit(Tried::Sync)),
-            Self::Timeout(timeout) => timeout.reply.send(answer.unit(Tried::Timeout)),
+            Self::Task(task) => task.finish(answer),
         }
     }
 }
@@ -376,7 +299,7 @@ impl<P: PacketPerms, F> Transfer<P, F> {
     pub(crate) fn finish(self, answer: Answer) {
         let (good, rest) = match answer {
             Answer::Bytes { good, rest } => (good.min(self.done), rest),
-            other => (self.done, other.error_or_dropped(Tried::Request)),
+            other => (self.done, other.error_or_dropped()),
         };
         // SAFETY: `done`, which bounds `good`, grows in `moved` alone, by bytes that the system
         // moved; and the operation has ended, so nothing else touches the memory.
@@ -390,7 +313,7 @@ impl<'a, P: PacketPerms, F> Transfer<P, F, BlockedMemory<'a, P>> {
     pub(crate) fn served(self, answer: Answer) -> Served<'a> {
         let (good, rest) = match answer {
             Answer::Bytes { good, rest } => (good.min(self.done), rest),
-            other => (self.done, other.error_or_dropped(Tried::Request)),
+            other => (self.done, other.error_or_dropped()),
         };
         // SAFETY: as in `finish`.
         unsafe { self.view.complete(good, rest) }
@@ -398,19 +321,17 @@ impl<'a, P: PacketPerms, F> Transfer<P, F, BlockedMemory<'a, P>> {
 }
 
 impl Answer {
-    fn unit(self, tried: Tried) -> Result<()> {
-        match self {
-            Self::Unit => Ok(()),
-            other => Err(other.error_or_dropped(tried)),
-        }
+    /// It is done: `value` came of it. (One without a size takes no memory.)
+    pub(crate) fn value<T: Send + 'static>(value: T) -> Self {
+        Self::Value(Box::new(value))
     }
 
     /// The error in the answer. An answer that does not belong to its operation counts as none.
-    fn error_or_dropped(self, tried: Tried) -> Error {
+    fn error_or_dropped(self) -> Error {
         match self {
             Self::Failed(error) => error,
             Self::Bytes { rest, .. } => rest,
-            Self::File(_) | Self::Metadata(_) | Self::Unit => Error::new(ErrorKind::Dropped, tried),
+            Self::Value(_) => Error::new(ErrorKind::Dropped, Tried::Request),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Requests for the drivers' own tests, made of real packets.
 
-use super::op::{Answer, Ended, Op, Open, Transfer};
-use super::reply::{Pending, reply};
-use super::sys::{OsFile, OsPath};
+use super::op::{Answer, Ended, Op, Transfer};
+use super::sys::{OsDir, OsFile, OsPath};
+use super::task::{Asked, At, Task, Work};
 use crate::fs::OpenOptions;
 use mfio::error::{Error, Result};
 use mfio::io::{IoFut, PacketIo, PacketIoExt};
@@ -83,12 +83,20 @@ pub(crate) fn write(file: &Arc<OsFile>, pos: u64, bytes: &[u8]) -> (Op, Sent<Rea
     (Op::Write(Transfer::new(file.clone(), pos, view)), sent)
 }
 
+/// A path from the current directory.
+pub(crate) fn at(path: &Path) -> At {
+    At { dir: OsDir::current(), path: OsPath::new(path).unwrap() }
+}
+
 /// An open of `path`.
-pub(crate) fn open(path: &Path, options: OpenOptions) -> (Op, Pending<OsFile>) {
-    let (reply, pending) = reply();
-    let path = OsPath::new(path).unwrap();
-    let op = Op::Open(Open { path, options, reply });
-    (op, pending)
+pub(crate) fn open(path: &Path, options: OpenOptions) -> (Op, Asked<OsFile>) {
+    Task::ask(Work::Open(at(path), options))
+}
+
+/// The file at `path`, opened here and now.
+pub(crate) fn os_file(path: &Path, options: OpenOptions) -> Arc<OsFile> {
+    let at = at(path);
+    Arc::new(at.dir.open_file(&at.path, &options).unwrap())
 }
 
 /// What the future has, if it has anything.
@@ -111,7 +119,7 @@ where
 }
 
 /// The value that came.
-pub(crate) fn value<T>(mut pending: Pending<T>) -> Result<T> {
+pub(crate) fn value<T: 'static>(mut pending: Asked<T>) -> Result<T> {
     poll(&mut pending).expect("the reply was sent")
 }
 
@@ -141,8 +149,7 @@ pub(crate) fn error_of(answer: &Answer) -> Error {
 pub(crate) fn three_bytes() -> Arc<OsFile> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"abc").unwrap();
-    let path = OsPath::new(file.path()).unwrap();
-    Arc::new(OsFile::open(&path, &OpenOptions::new().read(true)).unwrap())
+    os_file(file.path(), OpenOptions::new().read(true))
 }
 
 /// How often this process has `path` open. 0 where the system does not tell.
@@ -173,7 +180,7 @@ impl Fifo {
     }
 
     /// An open that blocks until [`Fifo::release`].
-    pub(crate) fn slow_open(&self) -> (Op, Pending<OsFile>) {
+    pub(crate) fn slow_open(&self) -> (Op, Asked<OsFile>) {
         open(&self.path(), OpenOptions::new().read(true))
     }
 

@@ -1,13 +1,20 @@
 //! A file of a native runtime. Written once, for every driver.
 
-use std::{fmt, future::Future, sync::Arc, task::Waker, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    ops::Range,
+    sync::Arc,
+    task::Waker,
+    time::{Duration, Instant},
+};
 
 use mfio::{
     backend::{BackendContainer, BackendHandle, IoBackend, PollingHandle},
     error::{Error, ErrorKind, Result, Tried},
-    io::PacketIo,
+    io::{PacketIo, PacketIoExt},
     packet::{
-        AllocatedView, BlockedMemory, BoundPacketView, Packet, Served,
+        AllocatedView, BlockedMemory, BoundPacketView, Packet, Served, VecPacket,
         perms::{PacketPerms, Read, Write},
     },
 };
@@ -16,11 +23,12 @@ use super::{core::Core, drive::Drive, request::Request};
 use crate::{
     driver::{
         Wait, blocking,
-        op::{Close, Op, RequestId, Stat, StatOf, Sync, Transfer},
+        op::{Op, RequestId, Transfer},
         reply::NO_HINT,
         sys::OsFile,
+        task::Work,
     },
-    fs::Metadata,
+    fs::{Alignment, Durability, FileChange, FileOps, Lock, Metadata},
 };
 
 /// An open file.
@@ -48,43 +56,6 @@ impl File {
         Self { core, file: Arc::new(file) }
     }
 
-    /// What the system knows about the file (`statx(2)` or `fstat(2)`).
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn metadata(&self) -> impl Future<Output = Result<Metadata>> + Send + use<> {
-        let of = StatOf::File(Arc::clone(&self.file));
-        Request::new(&self.core, |reply| Ok(Op::Stat(Stat { of, reply })))
-    }
-
-    /// Make everything written to the file durable, data and metadata (`fsync(2)`,
-    /// `FlushFileBuffers`). The name in its directory is not covered: sync the directory for that.
-    ///
-    /// Covers writes that have ended before this was sent, not those in flight.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system. After an error it is not known what is durable.
-    pub fn sync_all(&self) -> impl Future<Output = Result<()>> + Send + use<> {
-        self.sync(false)
-    }
-
-    /// As [`sync_all`](Self::sync_all), but leave metadata that is not needed to read the data back
-    /// (`fdatasync(2)`).
-    ///
-    /// # Errors
-    ///
-    /// As [`sync_all`](Self::sync_all).
-    pub fn sync_data(&self) -> impl Future<Output = Result<()>> + Send + use<> {
-        self.sync(true)
-    }
-
-    fn sync(&self, data_only: bool) -> Request<()> {
-        let file = Arc::clone(&self.file);
-        Request::new(&self.core, |reply| Ok(Op::Sync(Sync { file, data_only, reply })))
-    }
-
     /// Close the file and say how that went (`close(2)`); some network file systems report failed
     /// writes only here.
     ///
@@ -93,11 +64,25 @@ impl File {
     /// [`ErrorKind::Busy`] while clones of it or requests on it exist; they keep the file open, and this
     /// handle is dropped. Else those of the system; the file is closed in any case.
     pub fn close(self) -> impl Future<Output = Result<()>> + Send + use<> {
-        let file = Arc::try_unwrap(self.file);
-        Request::new(&self.core, |reply| match file {
-            Ok(file) => Ok(Op::Close(Close { file: Some(file), reply })),
-            Err(_) => Err(Error::new(ErrorKind::Busy, Tried::Close)),
-        })
+        let file = OsFile::sole(self.file);
+        let busy = Error::new(ErrorKind::Busy, Tried::Close);
+        Request::new(&self.core, file.ok_or(busy).map(|file| Work::Close(Some(file))))
+    }
+
+    /// Plain system calls on this file, in the blocking pool.
+    fn plain<T: Send + 'static>(
+        &self,
+        tried: Tried,
+        call: impl FnOnce(&OsFile) -> Result<T> + Send + 'static,
+    ) -> Request<T> {
+        let file = Arc::clone(&self.file);
+        Request::plain(&self.core, tried, move || call(&file))
+    }
+
+    /// Where a write to `pos` has to go: a file that appends does not heed it, and has no limits for it.
+    #[inline]
+    fn write_pos(&self, pos: u64) -> u64 {
+        if self.file.appends() { 0 } else { pos }
     }
 
     /// Take a request to the file: as a whole, or buffer by buffer if its memory is in several.
@@ -185,16 +170,116 @@ impl PacketIo<Write, u64> for File {
 
 impl PacketIo<Read, u64> for File {
     fn send_io(&self, pos: u64, view: BoundPacketView<Read>) {
-        self.send(pos, view, blocking::write_here, Op::Write);
+        self.send(self.write_pos(pos), view, blocking::write_here, Op::Write);
     }
 
     #[inline]
     fn serve_blocked<'a>(&self, pos: &u64, memory: BlockedMemory<'a, Read>) -> Option<Served<'a>> {
-        self.for_blocked().map(|file| blocking::write_blocked(file, *pos, memory))
+        let pos = self.write_pos(*pos);
+        self.for_blocked().map(|file| blocking::write_blocked(file, pos, memory))
     }
 
     fn cancel_io(&self, packet: &Packet<Read>) {
         self.cancel(packet);
+    }
+}
+
+impl FileOps for File {
+    fn metadata(&self) -> impl Future<Output = Result<Metadata>> + Send {
+        Request::new(&self.core, Ok(Work::Stat(Arc::clone(&self.file))))
+    }
+
+    fn size(&self) -> impl Future<Output = Result<u64>> + Send {
+        self.plain(Tried::Stat, OsFile::size)
+    }
+
+    fn sync_all(&self) -> impl Future<Output = Result<()>> + Send {
+        let file = Arc::clone(&self.file);
+        Request::new(&self.core, Ok(Work::Sync { file, data_only: false }))
+    }
+
+    fn sync_data(&self) -> impl Future<Output = Result<()>> + Send {
+        let file = Arc::clone(&self.file);
+        Request::new(&self.core, Ok(Work::Sync { file, data_only: true }))
+    }
+
+    /// One request, whose write makes itself durable: the kernel does one after the other, whatever is in
+    /// flight beside it, and a short write goes on.
+    async fn write_and_sync(&self, pos: u64, bytes: Vec<u8>) -> (Result<()>, Vec<u8>) {
+        let durable = match self.file.durability() {
+            Durability::Cached => self.with_durability(Durability::Data),
+            _ => self.clone(),
+        };
+        let packet = durable.io(pos, VecPacket::<Read>::from(bytes)).await;
+        let written = packet.min_error().map_or(Ok(()), Err);
+        (written, packet.take())
+    }
+
+    fn with_durability(&self, durability: Durability) -> Self {
+        let file = Arc::new(OsFile::durable(&self.file, durability));
+        Self { core: Arc::clone(&self.core), file }
+    }
+
+    fn change(&self, change: FileChange) -> impl Future<Output = Result<()>> + Send {
+        Request::new(&self.core, Ok(Work::ChangeFile(Arc::clone(&self.file), change)))
+    }
+
+    fn next_data(&self, pos: u64) -> impl Future<Output = Result<Option<Range<u64>>>> + Send {
+        self.plain(Tried::Seek, move |file| file.next_data(pos))
+    }
+
+    /// Who waits, asks again and again, at growing intervals up to 50 ms, and occupies no thread between:
+    /// however many wait for locks, other requests go on. Who waits longest is not served first.
+    async fn lock(&self, lock: Lock) -> Result<()> {
+        let mut pause = FIRST_PAUSE;
+        while !self.try_lock(lock).await? {
+            let until = Instant::now() + pause;
+            Request::<()>::new(&self.core, Ok(Work::Timeout(until))).await?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Ok(())
+    }
+
+    async fn try_lock(&self, lock: Lock) -> Result<bool> {
+        let file = Arc::clone(&self.file);
+        let held = Request::plain(&self.core, Tried::Lock, move || {
+            Ok(file.try_lock(lock)?.then_some(Held(Some(file))))
+        });
+        match held.await? {
+            Some(held) => held.keep(),
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn unlock(&self) -> impl Future<Output = Result<()>> + Send {
+        self.plain(Tried::Lock, OsFile::unlock)
+    }
+
+    fn alignment(&self) -> impl Future<Output = Result<Alignment>> + Send {
+        self.plain(Tried::Stat, OsFile::alignment)
+    }
+}
+
+/// How soon somebody who waits for a lock asks again at first, and at most how late.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A lock that was taken and that nobody has been told of: let go when this is dropped.
+struct Held(Option<Arc<OsFile>>);
+
+impl Held {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(file) = &self.0 {
+            // Whoever wanted it has gone, and there is nobody to tell.
+            let _ = file.unlock();
+        }
     }
 }
 
@@ -210,7 +295,7 @@ impl fmt::Debug for File {
 }
 
 const _: () = {
-    const fn shared<T: Send + core::marker::Sync>() {}
+    const fn shared<T: Send + Sync>() {}
     shared::<File>();
     const fn _view_is_send<P: PacketPerms>() {
         const fn send<T: Send>() {}

@@ -6,6 +6,7 @@
 mod builder;
 mod cell;
 mod core;
+mod dir;
 mod drive;
 mod file;
 mod inbox;
@@ -28,16 +29,13 @@ use mfio::{
 
 use self::core::Core;
 use crate::{
-    driver::{
-        Counters, Wait,
-        op::{Op, Open, Stat, StatOf, Timeout},
-        sys::{OsFile, OsPath},
-    },
-    fs::{Fs, Metadata, OpenOptions},
+    driver::{Counters, Wait, task::Work},
+    fs::{Fs, OpenOptions},
     time::Time,
 };
 
 pub use builder::{BACKENDS_VARIABLE, Builder};
+pub use dir::{Dir, ReadDir};
 pub use drive::Drive;
 pub use file::File;
 pub use report::{leaked_requests, report};
@@ -179,19 +177,7 @@ macro_rules! runtime {
             ///
             /// [`ErrorKind::Ended`] if the runtime has ended.
             pub fn nop(&self) -> impl Future<Output = Result<()>> + Send + use<> {
-                request::Request::new(&self.core, |reply| Ok(Op::Nop(reply)))
-            }
-
-            /// Metadata of what `path` leads to, symbolic links followed (`statx(2)`, `stat(2)`).
-            ///
-            /// # Errors
-            ///
-            /// Those of the system; [`ErrorKind::InvalidInput`] for a path with a zero byte.
-            pub fn metadata(
-                &self,
-                path: &Path,
-            ) -> impl Future<Output = Result<Metadata>> + Send + use<> {
-                stat(&self.core, path)
+                request::Request::new(&self.core, Ok(Work::Nop))
             }
         }
 
@@ -199,21 +185,24 @@ macro_rules! runtime {
 
         impl Fs for $rt {
             type FileHandle = File;
+            type DirHandle = Dir;
+
+            fn current_dir(&self) -> Dir {
+                Dir::current(&self.core)
+            }
 
             fn open(
                 &self,
                 path: &Path,
                 options: OpenOptions,
             ) -> impl Future<Output = Result<File>> + Send {
-                open(&self.core, path, options)
+                self.current_dir().open(path, options)
             }
         }
 
         impl Time for $rt {
             fn sleep_until(&self, deadline: Instant) -> impl Future<Output = Result<()>> + Send {
-                request::Request::new(&self.core, |reply| {
-                    Ok(Op::Timeout(Timeout { deadline, reply }))
-                })
+                request::Request::new(&self.core, Ok(Work::Timeout(deadline)))
             }
         }
 
@@ -233,24 +222,6 @@ macro_rules! runtime {
 
 runtime!(NativeRt);
 runtime!(LocalRt);
-
-fn open(
-    core: &Arc<Core>,
-    path: &Path,
-    options: OpenOptions,
-) -> impl Future<Output = Result<File>> + Send + use<> {
-    let path = OsPath::new(path);
-    let opening = request::Request::<OsFile>::new(core, |reply| {
-        Ok(Op::Open(Open { path: path?, options, reply }))
-    });
-    let core = Arc::clone(core);
-    async move { opening.await.map(|file| File::new(core, file)) }
-}
-
-fn stat(core: &Arc<Core>, path: &Path) -> request::Request<Metadata> {
-    let path = OsPath::new(path);
-    request::Request::new(core, |reply| Ok(Op::Stat(Stat { of: StatOf::Path(path?), reply })))
-}
 
 const _: () = {
     const fn shared<T: Send + Sync>() {}

@@ -1,4 +1,4 @@
-//! The future of an operation that has no packet: open, close, stat, sync, sleep.
+//! The future of a task: open, stat, rename, sleep, and whatever else has no packet.
 
 use std::{
     future::Future,
@@ -7,17 +7,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use mfio::error::{Error, Result};
+use mfio::error::{Error, ErrorKind, Result, Tried};
 
 use super::core::Core;
 use crate::driver::{
     op::Op,
-    reply::{Pending, Reply, reply},
+    task::{Asked, Task, Work},
 };
 
-/// An operation on its way. It is submitted on the first poll; dropping it asks the driver to cancel.
+/// A task on its way. It is submitted on the first poll; dropping it asks the driver to cancel.
 ///
-/// What such an operation brings back after its future was dropped is let go: an opened file is closed.
+/// What it brings back after its future was dropped is let go: an opened file is closed.
 #[must_use = "futures do nothing unless polled"]
 pub(super) struct Request<T> {
     core: Arc<Core>,
@@ -26,21 +26,31 @@ pub(super) struct Request<T> {
 
 enum State<T> {
     /// Not submitted yet: what to submit, or why not.
-    New(Result<(Box<Op>, Pending<T>)>),
-    Sent(Pending<T>),
+    New(Result<(Op, Asked<T>)>),
+    Sent(Asked<T>),
     Done,
 }
 
-impl<T> Request<T> {
-    /// A request for what `op` makes of the way back.
-    pub(super) fn new(core: &Arc<Core>, op: impl FnOnce(Reply<T>) -> Result<Op>) -> Self {
-        let (reply, pending) = reply();
-        let made = op(reply).map(|op| (Box::new(op), pending));
-        Self { core: Arc::clone(core), state: State::New(made) }
+impl<T: 'static> Request<T> {
+    /// A request for work that gives a `T`, or that fails with this error.
+    pub(super) fn new(core: &Arc<Core>, work: Result<Work>) -> Self {
+        Self { core: Arc::clone(core), state: State::New(work.map(Task::ask)) }
+    }
+
+    /// A request for plain system calls in the blocking pool.
+    pub(super) fn plain(
+        core: &Arc<Core>,
+        tried: Tried,
+        call: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Self
+    where
+        T: Send,
+    {
+        Self::new(core, Ok(Work::plain(tried, call)))
     }
 }
 
-impl<T> Future for Request<T> {
+impl<T: 'static> Future for Request<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
@@ -48,18 +58,15 @@ impl<T> Future for Request<T> {
         if matches!(this.state, State::New(_))
             && let State::New(made) = std::mem::replace(&mut this.state, State::Done)
         {
-            let (op, pending) = made?;
-            this.state = State::Sent(pending);
-            this.core.submit(*op);
+            let (op, asked) = made?;
+            this.state = State::Sent(asked);
+            this.core.submit(op);
         }
-        let State::Sent(pending) = &mut this.state else {
+        let State::Sent(asked) = &mut this.state else {
             // Polled again after its end: an error, rather than to wait for ever.
-            return Poll::Ready(Err(Error::new(
-                mfio::error::ErrorKind::InvalidInput,
-                mfio::error::Tried::Request,
-            )));
+            return Poll::Ready(Err(Error::new(ErrorKind::InvalidInput, Tried::Request)));
         };
-        let polled = Pin::new(pending).poll(cx);
+        let polled = Pin::new(asked).poll(cx);
         if polled.is_ready() {
             this.state = State::Done;
         }
@@ -69,10 +76,10 @@ impl<T> Future for Request<T> {
 
 impl<T> Drop for Request<T> {
     fn drop(&mut self) {
-        if let State::Sent(pending) = &self.state
-            && pending.is_waiting()
+        if let State::Sent(asked) = &self.state
+            && asked.is_waiting()
         {
-            self.core.cancel(pending.id(), &|| pending.hint());
+            self.core.cancel(asked.id(), &|| asked.hint());
         }
     }
 }

@@ -1,20 +1,15 @@
 //! Tests of the blocking implementations.
 
 use super::*;
-use crate::driver::op::{Close, Stat, Sync};
-use crate::driver::reply::reply;
-use crate::driver::sys::OsPath;
-use crate::driver::testing::{self, error_of, outcome, to_drain, to_fill, value};
+use crate::driver::task::Task;
+use crate::driver::testing::{self, error_of, os_file, outcome, to_drain, to_fill, value};
+use crate::fs::Metadata;
 use crate::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(unix)]
 mod on_unix;
-
-fn os_file(path: &Path, options: OpenOptions) -> Arc<OsFile> {
-    Arc::new(OsFile::open(&OsPath::new(path).unwrap(), &options).unwrap())
-}
 
 /// A file that no call of the test reaches.
 fn untouched() -> Arc<OsFile> {
@@ -139,21 +134,20 @@ fn files_are_opened_described_synced_and_closed() {
     done(op);
     assert_eq!(outcome(sent).1, None);
     for data_only in [true, false] {
-        let (reply, pending) = reply();
         let file = file.clone();
-        done(Op::Sync(Sync { file, data_only, reply }));
-        value(pending).unwrap();
+        let (op, asked) = Task::ask::<()>(Work::Sync { file, data_only });
+        done(op);
+        value(asked).unwrap();
     }
-    for of in [StatOf::File(file.clone()), StatOf::Path(OsPath::new(&path).unwrap())] {
-        let (reply, pending) = reply();
-        done(Op::Stat(Stat { of, reply }));
-        assert_eq!(value(pending).unwrap().len(), 3);
+    for work in [Work::Stat(file.clone()), Work::StatAt(testing::at(&path), true)] {
+        let (op, asked) = Task::ask::<Metadata>(work);
+        done(op);
+        assert_eq!(value(asked).unwrap().len(), 3);
     }
     assert_eq!(testing::times_open(&path), usize::from(cfg!(target_os = "linux")));
-    let (reply, pending) = reply();
-    let file = Arc::into_inner(file);
-    done(Op::Close(Close { file, reply }));
-    value(pending).unwrap();
+    let (op, asked) = Task::ask::<()>(Work::Close(Arc::into_inner(file)));
+    done(op);
+    value(asked).unwrap();
     assert_eq!(testing::times_open(&path), 0);
 }
 
@@ -180,8 +174,8 @@ fn an_opened_file_that_nobody_waits_for_is_closed() {
 #[test]
 fn a_point_in_time_is_waited_for() {
     let deadline = Instant::now() + std::time::Duration::from_millis(5);
-    let (reply, pending) = reply();
-    done(Op::Timeout(crate::driver::op::Timeout { deadline, reply }));
-    value(pending).unwrap();
+    let (op, asked) = Task::ask::<()>(Work::Timeout(deadline));
+    done(op);
+    value(asked).unwrap();
     assert!(Instant::now() >= deadline);
 }

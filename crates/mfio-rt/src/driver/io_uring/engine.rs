@@ -65,8 +65,11 @@ pub(crate) enum Call {
         ptr: *const u8,
         len: u32,
         pos: u64,
+        /// What it has made durable when it ends (`RWF_*`).
+        flags: u32,
     },
     OpenAt {
+        dir: RawFd,
         path: *const u8,
         flags: i32,
         mode: u32,
@@ -74,9 +77,8 @@ pub(crate) enum Call {
     Close {
         fd: RawFd,
     },
-    /// Of an open file, or of a path from the working directory.
     Statx {
-        fd: Option<RawFd>,
+        dir: RawFd,
         path: *const u8,
         flags: i32,
         mask: u32,

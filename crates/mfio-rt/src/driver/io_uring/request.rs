@@ -1,19 +1,24 @@
 //! What each operation means on a ring.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::ffi::c_char;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use mfio::error::{Error, ErrorKind};
-use rustix::fs::{AtFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, Statx};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::blocking;
-use super::super::op::{Answer, Op, RequestId, StatOf, Step, Transfer};
-use super::super::sys::{OsFile, metadata_of_statx, open_flags, open_mode};
+use super::super::op::{Answer, Op, RequestId, Step, Transfer};
+use super::super::sys::{
+    OsFile, dir_error, dir_flags, durability_flags, metadata_of_statx, open_flags, open_mode,
+    statx_wanted,
+};
+use super::super::task::{At, Work};
 use super::engine::{Call, Prepared, Progress, Request};
 use super::probe::{OpSet, RingOp};
 
@@ -72,15 +77,28 @@ impl<T: Copy> Drop for KernelMemory<T> {
 
 /// Whether a ring that has `ops` can do `op`; else the blocking pool does it.
 pub(crate) fn runs_on_ring(op: &Op, ops: OpSet) -> bool {
-    ops.has(match op {
-        Op::Nop(_) => RingOp::Nop,
+    let needed = match op {
         Op::Read(_) => RingOp::Read,
         Op::Write(_) => RingOp::Write,
-        Op::Open(_) => RingOp::OpenAt,
-        Op::Close(_) => RingOp::Close,
-        Op::Stat(_) => RingOp::Statx,
-        Op::Sync(_) => RingOp::Sync,
-        Op::Timeout(_) => RingOp::Timeout,
+        Op::Task(task) => match needed(&task.work) {
+            Some(needed) => needed,
+            None => return false,
+        },
+    };
+    ops.has(needed)
+}
+
+/// What a ring must have to do some work. `None`: no ring has it.
+fn needed(work: &Work) -> Option<RingOp> {
+    Some(match work {
+        Work::Nop => RingOp::Nop,
+        Work::Timeout(_) => RingOp::Timeout,
+        Work::Open(at, _) | Work::OpenDir(at, _) if !at.dir.is_confined() => RingOp::OpenAt,
+        Work::StatAt(at, _) if !at.dir.is_confined() => RingOp::Statx,
+        Work::Stat(_) => RingOp::Statx,
+        Work::Close(_) => RingOp::Close,
+        Work::Sync { .. } => RingOp::Sync,
+        _ => return None,
     })
 }
 
@@ -118,7 +136,7 @@ impl RingRequest {
                 // SAFETY: the kernel has completed the request, so it is done with the memory, which
                 // holds a value: zeroes at first, then what the kernel filled in.
                 let found = unsafe { memory.0.as_ref() };
-                Answer::Metadata(Box::new(metadata_of_statx(found)))
+                Answer::value(metadata_of_statx(found))
             }
             _ => self.op.refused(Errno::FAULT.raw_os_error()),
         }
@@ -130,10 +148,9 @@ impl RingRequest {
         self.unasked_cancels = self.unasked_cancels.saturating_add(1);
         self.unasked_cancels <= MAX_UNASKED_CANCELS
             || match &self.op {
-                Op::Nop(_) | Op::Timeout(_) => true,
                 Op::Read(transfer) => !transfer.file.is_regular(),
                 Op::Write(transfer) => !transfer.file.is_regular(),
-                Op::Open(_) | Op::Close(_) | Op::Stat(_) | Op::Sync(_) => false,
+                Op::Task(task) => matches!(task.work, Work::Nop | Work::Timeout(_)),
             }
     }
 
@@ -162,8 +179,19 @@ impl RingRequest {
             (NOT_READY, Op::Write(transfer)) => {
                 Progress::Await { fd: transfer.file.as_fd().as_raw_fd(), writable: true }
             }
-            (TIME_OVER, Op::Timeout(_)) => Progress::Ended(Answer::Unit),
+            (code, Op::Task(task)) => Progress::Ended(refused(&task.work, code)),
             _ => Progress::Ended(self.op.refused(code)),
+        }
+    }
+
+    /// The file that is to be closed, if that is what this does.
+    fn closing(&mut self) -> Option<&mut Option<OsFile>> {
+        match &mut self.op {
+            Op::Task(task) => match &mut task.work {
+                Work::Close(file) => Some(file),
+                _ => None,
+            },
+            Op::Read(_) | Op::Write(_) => None,
         }
     }
 
@@ -176,15 +204,13 @@ impl RingRequest {
             }
             return Progress::Ended(blocking::run(&mut self.op));
         }
-        if let Op::Close(close) = &mut self.op
-            && let Some(file) = close.file.take()
-        {
+        if let Some(file) = self.closing().and_then(Option::take) {
             // Given up without a close: that has been done.
-            let _ = OwnedFd::from(file).into_raw_fd();
+            file.forget();
         }
         // Interrupted, it is closed nevertheless (`close(2)`).
         if result >= 0 || Self::is_interruption(result.saturating_neg()) {
-            return Progress::Ended(Answer::Unit);
+            return Progress::Ended(Answer::value(()));
         }
         Progress::Ended(self.op.refused(-result))
     }
@@ -213,7 +239,7 @@ unsafe impl Request for RingRequest {
 
     fn is_cancellable(&self) -> bool {
         // A file that is being closed is gone for its owner; half a close helps nobody.
-        !matches!(self.op, Op::Close(_))
+        !matches!(&self.op, Op::Task(task) if matches!(task.work, Work::Close(_)))
     }
 
     // Left to itself, the compiler makes it a call of its own: 40 instructions a request.
@@ -225,18 +251,22 @@ unsafe impl Request for RingRequest {
                 Err(answer) => return Prepared::Ended(answer),
             },
             Op::Write(transfer) => match prepare_transfer(transfer, transfer.step_write()) {
-                Ok((fd, ptr, len, pos)) => Call::Write { fd, ptr, len, pos },
+                Ok((fd, ptr, len, pos)) => {
+                    let flags = durability_flags(transfer.file.durability()).bits();
+                    Call::Write { fd, ptr, len, pos, flags }
+                }
                 Err(answer) => return Prepared::Ended(answer),
             },
-            _ => return self.prepare_rare(),
+            Op::Task(_) => return self.prepare_task(),
         };
         Prepared::Call(call)
     }
 
     #[inline]
     unsafe fn completed(&mut self, result: i32) -> Progress<Answer> {
-        if matches!(self.op, Op::Close(_)) {
-            return self.closed(result);
+        if let Op::Task(_) = &self.op {
+            // SAFETY: the caller's promise, passed on.
+            return unsafe { self.task_completed(result) };
         }
         let Ok(value) = u32::try_from(result) else {
             return self.refused(result.saturating_neg());
@@ -249,13 +279,7 @@ unsafe impl Request for RingRequest {
             Op::Read(transfer) => unsafe { transfer.moved_read(bytes) },
             // SAFETY: as above.
             Op::Write(transfer) => unsafe { transfer.moved_write(bytes) },
-            Op::Open(_) => {
-                // SAFETY: the result of a successful open is a new descriptor, and this alone sees it.
-                let fd = unsafe { OwnedFd::from_raw_fd(result) };
-                Some(Answer::File(OsFile::from(fd)))
-            }
-            Op::Stat(_) => Some(self.metadata()),
-            Op::Nop(_) | Op::Sync(_) | Op::Timeout(_) | Op::Close(_) => Some(Answer::Unit),
+            Op::Task(_) => None,
         };
         ended.map_or(Progress::Again, Progress::Ended)
     }
@@ -271,48 +295,91 @@ unsafe impl Request for RingRequest {
 }
 
 impl RingRequest {
-    /// The calls that are not transfers.
-    fn prepare_rare(&mut self) -> Prepared<Answer> {
-        let call = match &self.op {
-            Op::Nop(_) | Op::Read(_) | Op::Write(_) => Call::Nop,
-            Op::Open(open) => match open_flags(&open.options) {
-                Ok(flags) => Call::OpenAt {
-                    path: open.path.as_c_str().as_ptr().cast(),
-                    flags: flags.bits().cast_signed(),
-                    mode: open_mode(&open.options).bits(),
-                },
-                Err(error) => return Prepared::Ended(Answer::Failed(error)),
-            },
-            Op::Close(close) => match &close.file {
-                Some(file) => Call::Close { fd: file.as_fd().as_raw_fd() },
-                None => return Prepared::Ended(Answer::Unit),
-            },
-            Op::Stat(stat) => {
-                let (fd, path, flags) = match &stat.of {
-                    StatOf::File(file) => {
-                        let fd = file.as_fd().as_raw_fd();
-                        (Some(fd), c"".as_ptr(), AtFlags::EMPTY_PATH)
-                    }
-                    StatOf::Path(path) => (None, path.as_c_str().as_ptr(), AtFlags::empty()),
-                };
-                let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-                Call::Statx {
-                    fd,
-                    path: path.cast(),
-                    flags: flags.bits().cast_signed(),
-                    mask: wanted.bits(),
-                    into: self.statx_memory(),
-                }
-            }
-            Op::Sync(sync) => {
-                Call::Sync { fd: sync.file.as_fd().as_raw_fd(), data_only: sync.data_only }
-            }
-            Op::Timeout(timeout) => {
-                let deadline = timeout.deadline;
+    /// The next call of a task.
+    fn prepare_task(&mut self) -> Prepared<Answer> {
+        let Op::Task(task) = &self.op else { return Prepared::Call(Call::Nop) };
+        let call = match &task.work {
+            Work::Timeout(deadline) => {
+                let deadline = *deadline;
                 Call::Timeout { at: self.deadline_memory(deadline) }
             }
+            Work::Open(at, options) => match open_flags(options) {
+                Ok(flags) => open_at(at, flags, open_mode(options)),
+                Err(error) => return Prepared::Ended(Answer::Failed(error)),
+            },
+            Work::OpenDir(at, follow) => open_at(at, dir_flags(*follow), Mode::empty()),
+            Work::Close(file) => match file {
+                Some(file) => Call::Close { fd: file.as_fd().as_raw_fd() },
+                None => return Prepared::Ended(Answer::value(())),
+            },
+            Work::Stat(file) => {
+                let fd = file.as_fd().as_raw_fd();
+                self.statx(fd, c"".as_ptr(), AtFlags::EMPTY_PATH)
+            }
+            Work::StatAt(at, follow) => {
+                let flags = if *follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+                let (dir, path) = (at.dir.raw(), at.path.as_c_str().as_ptr());
+                self.statx(dir, path, flags)
+            }
+            Work::Sync { file, data_only } => {
+                Call::Sync { fd: file.as_fd().as_raw_fd(), data_only: *data_only }
+            }
+            // None of the others comes here: see `needed`.
+            _ => Call::Nop,
         };
         Prepared::Call(call)
+    }
+
+    fn statx(&mut self, dir: RawFd, path: *const c_char, flags: AtFlags) -> Call {
+        Call::Statx {
+            dir,
+            path: path.cast(),
+            flags: flags.bits().cast_signed(),
+            mask: statx_wanted().bits(),
+            into: self.statx_memory(),
+        }
+    }
+
+    /// Takes in the result of a task's call.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Request::completed`].
+    unsafe fn task_completed(&mut self, result: i32) -> Progress<Answer> {
+        if self.closing().is_some() {
+            return self.closed(result);
+        }
+        if result < 0 {
+            return self.refused(result.saturating_neg());
+        }
+        self.unasked_cancels = 0;
+        let Op::Task(task) = &self.op else { return Progress::Again };
+        // SAFETY: the result of a successful open is a new descriptor, and this alone sees it.
+        let opened = || unsafe { OwnedFd::from_raw_fd(result) };
+        Progress::Ended(match &task.work {
+            Work::Open(_, options) => Answer::value(OsFile::opened(opened(), options)),
+            Work::OpenDir(at, _) => Answer::value(at.dir.opened(opened())),
+            Work::Stat(_) | Work::StatAt(..) => self.metadata(),
+            _ => Answer::value(()),
+        })
+    }
+}
+
+/// What the kernel's refusal of some work means.
+fn refused(work: &Work, code: i32) -> Answer {
+    match work {
+        Work::Timeout(_) if code == TIME_OVER => Answer::value(()),
+        Work::OpenDir(..) => Answer::Failed(dir_error(code)),
+        _ => Answer::Failed(Error::from_os(code, work.tried())),
+    }
+}
+
+fn open_at(at: &At, flags: OFlags, mode: Mode) -> Call {
+    Call::OpenAt {
+        dir: at.dir.raw(),
+        path: at.path.as_c_str().as_ptr().cast(),
+        flags: flags.bits().cast_signed(),
+        mode: mode.bits(),
     }
 }
 

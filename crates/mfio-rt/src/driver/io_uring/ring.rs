@@ -10,7 +10,6 @@ use io_uring::types::{Fd, FsyncFlags, TimeoutFlags};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use mfio::error::{Error, Result, Tried};
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
-use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::io_uring::{
     IoringEnterFlags, IoringRegisterOp, io_uring_enter, io_uring_enter_arg, io_uring_getevents_arg,
@@ -278,18 +277,15 @@ fn encode(call: &Call) -> squeue::Entry {
     match *call {
         Call::Nop => opcode::Nop::new().build(),
         Call::Read { fd, ptr, len, pos } => opcode::Read::new(Fd(fd), ptr, len).offset(pos).build(),
-        Call::Write { fd, ptr, len, pos } => {
-            opcode::Write::new(Fd(fd), ptr, len).offset(pos).build()
+        Call::Write { fd, ptr, len, pos, flags } => {
+            opcode::Write::new(Fd(fd), ptr, len).offset(pos).rw_flags(flags.cast_signed()).build()
         }
-        Call::OpenAt { path, flags, mode } => {
-            opcode::OpenAt::new(Fd(CWD.as_raw_fd()), path.cast()).flags(flags).mode(mode).build()
+        Call::OpenAt { dir, path, flags, mode } => {
+            opcode::OpenAt::new(Fd(dir), path.cast()).flags(flags).mode(mode).build()
         }
         Call::Close { fd } => opcode::Close::new(Fd(fd)).build(),
-        Call::Statx { fd, path, flags, mask, into } => {
-            opcode::Statx::new(Fd(fd.unwrap_or(CWD.as_raw_fd())), path.cast(), into.cast())
-                .flags(flags)
-                .mask(mask)
-                .build()
+        Call::Statx { dir, path, flags, mask, into } => {
+            opcode::Statx::new(Fd(dir), path.cast(), into.cast()).flags(flags).mask(mask).build()
         }
         Call::Sync { fd, data_only } => {
             let flags = if data_only { FsyncFlags::DATASYNC } else { FsyncFlags::empty() };

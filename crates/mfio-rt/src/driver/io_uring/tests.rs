@@ -13,17 +13,17 @@ use rustix::event::epoll;
 use rustix::event::{PollFd, PollFlags, Timespec, poll as os_poll};
 use rustix::io::Errno;
 
-use super::super::op::{Answer, Close, Ended, Op, Stat, StatOf, Sync, Timeout, Transfer};
+use super::super::op::{Answer, Ended, Op, Transfer};
 use super::super::pool::PoolLimits;
-use super::super::reply::reply;
-use super::super::sys::{OsFile, OsPath};
+use super::super::sys::OsFile;
+use super::super::task::{Task, Work};
 use super::super::testing::{
-    error_of, finish_all, open, outcome, poll, read, times_open, to_drain, to_fill, value,
+    at, error_of, finish_all, open, outcome, poll, read, times_open, to_drain, to_fill, value,
     within_limits, write,
 };
 use super::super::{Counters, Wait};
 use super::{IoUring, Mode, OpSet, RingOp, RingOptions, Setup, leaked_requests};
-use crate::fs::OpenOptions;
+use crate::fs::{Metadata, OpenOptions};
 
 const NAP: Wait = Wait::Until(Some(Duration::from_millis(100)));
 const FOREVER: Wait = Wait::Until(None);
@@ -164,12 +164,11 @@ fn path_operations_do_what_std_does() {
         submit(&mut driver, op);
         finish(&mut driver, 1);
 
-        let (sync, synced) = reply();
-        submit(&mut driver, Op::Sync(Sync { file: file.clone(), data_only: true, reply: sync }));
-        let of_path = StatOf::Path(OsPath::new(&path).unwrap());
-        for of in [StatOf::File(file.clone()), of_path] {
-            let (stat, found) = reply();
-            submit(&mut driver, Op::Stat(Stat { of, reply: stat }));
+        let (op, synced) = Task::ask::<()>(Work::Sync { file: file.clone(), data_only: true });
+        submit(&mut driver, op);
+        for work in [Work::Stat(file.clone()), Work::StatAt(at(&path), true)] {
+            let (op, found) = Task::ask::<Metadata>(work);
+            submit(&mut driver, op);
             settle_into(&mut driver);
             let found = value(found).unwrap();
             let std = std::fs::metadata(&path).unwrap();
@@ -180,9 +179,8 @@ fn path_operations_do_what_std_does() {
         }
         value(synced).unwrap();
         assert_eq!(times_open(&path), 1);
-        let (close, closed) = reply();
-        let file = Arc::into_inner(file);
-        submit(&mut driver, Op::Close(Close { file, reply: close }));
+        let (op, closed) = Task::ask::<()>(Work::Close(Arc::into_inner(file)));
+        submit(&mut driver, op);
         settle_into(&mut driver);
         value(closed).unwrap();
         assert_eq!(times_open(&path), 0);
@@ -390,8 +388,8 @@ fn a_timeout_is_never_early_and_can_be_cancelled() {
         let start = Instant::now();
         for millis in [30, 0, 5] {
             let deadline = start + Duration::from_millis(millis);
-            let (reply, pending) = reply();
-            driver.submit(Op::Timeout(Timeout { deadline, reply }), &mut ended);
+            let (op, pending) = Task::ask::<()>(Work::Timeout(deadline));
+            driver.submit(op, &mut ended);
             while ended.is_empty() {
                 driver.drive(FOREVER, &mut ended).unwrap();
             }
@@ -399,9 +397,9 @@ fn a_timeout_is_never_early_and_can_be_cancelled() {
             finish_all(&mut ended);
             value(pending).unwrap();
         }
-        let (reply, pending) = reply();
         let deadline = start + Duration::from_secs(3600);
-        driver.submit(Op::Timeout(Timeout { deadline, reply }), &mut ended);
+        let (op, pending) = Task::ask::<()>(Work::Timeout(deadline));
+        driver.submit(op, &mut ended);
         driver.drive(Wait::No, &mut ended).unwrap();
         driver.cancel(pending.id(), pending.hint(), &mut ended);
         settle(&mut driver, &mut ended);
@@ -433,9 +431,9 @@ fn the_handle_is_readable_when_there_is_something_to_do() {
             finish_all(&mut ended);
             assert_eq!(outcome(sent).0, b"ring");
 
-            let (reply, pending) = reply();
             let deadline = Instant::now() + Duration::from_millis(round % 3);
-            driver.submit(Op::Timeout(Timeout { deadline, reply }), &mut ended);
+            let (op, pending) = Task::ask::<()>(Work::Timeout(deadline));
+            driver.submit(op, &mut ended);
             driver.drive(Wait::No, &mut ended).unwrap();
             drive_by_handle(&mut driver, &handle, &mut ended, "a timeout ended");
             finish_all(&mut ended);
@@ -517,9 +515,8 @@ fn requests_survive_the_thread_that_submitted_them() {
     on_ring(RingOptions::new(Mode::Shared), |mut driver| {
         let (reader, writer) = pipe();
         let (op, sent) = read(&reader, 0, 4);
-        let (reply, timeout) = reply();
         let deadline = Instant::now() + Duration::from_millis(200);
-        let sleep = Op::Timeout(Timeout { deadline, reply });
+        let (sleep, timeout) = Task::ask::<()>(Work::Timeout(deadline));
         let submitter = std::thread::spawn(move || {
             let mut ended = Ended::new();
             driver.submit(op, &mut ended);
@@ -757,7 +754,7 @@ fn drop_one(mut driver: IoUring, path: &Path) {
     driver.drive(Wait::No, &mut ended).unwrap();
     driver.end(&mut ended);
     for (op, answer) in ended {
-        assert!(matches!(answer, Answer::File(_) | Answer::Failed(_)));
+        assert!(matches!(answer, Answer::Value(_) | Answer::Failed(_)));
         op.finish(answer);
     }
 }

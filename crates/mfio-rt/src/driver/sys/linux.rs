@@ -1,11 +1,20 @@
-//! What only Linux has: the event counter, and `statx` as the ring fills it.
+//! What only Linux has: the event counter, `statx`, and calls with flags that others do not know.
 
 use super::unix::{STAT_BLOCK, error_of, file_type_of_mode, wait_readable};
-use crate::fs::{FileId, Metadata, Owner, Permissions, Timestamp};
-use mfio::error::{Result, Tried};
+use crate::fs::{Alignment, Durability, FileId, Metadata, Owner, Permissions, Timestamp};
+use mfio::error::{Error, ErrorKind, Result, Tried};
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::{Statx, StatxFlags, StatxTimestamp};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, FallocateFlags, Mode, OFlags, RenameFlags, ResolveFlags, SeekFrom, Statx, StatxFlags,
+    StatxTimestamp,
+};
+use rustix::io::{Errno, ReadWriteFlags};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// An event counter (`eventfd(2)`): readable while it is not zero.
@@ -68,4 +77,174 @@ pub(crate) fn metadata_of_statx(from: &Statx) -> Metadata {
 fn time_of(stamp: &StatxTimestamp) -> Timestamp {
     // Nanoseconds count forward, before the epoch too.
     Timestamp::new(stamp.tv_sec, stamp.tv_nsec)
+}
+
+/// What to ask `statx(2)` for.
+pub(crate) fn statx_wanted() -> StatxFlags {
+    StatxFlags::BASIC_STATS | StatxFlags::BTIME
+}
+
+/// Metadata of what has a name.
+pub(super) fn stat_at(
+    dir: BorrowedFd<'_>,
+    path: &[u8],
+    flags: AtFlags,
+) -> rustix::io::Result<Metadata> {
+    let found = rustix::io::retry_on_intr(|| rustix::fs::statx(dir, path, flags, statx_wanted()))?;
+    Ok(metadata_of_statx(&found))
+}
+
+/// Refer to an object without a permission on it, to start paths at or to look at it.
+pub(super) const REFERENCE: OFlags = OFlags::PATH;
+
+/// A call is about the descriptor itself.
+pub(super) const EMPTY_PATH: AtFlags = AtFlags::EMPTY_PATH;
+
+/// Go round the cache.
+pub(super) const DIRECT: Option<OFlags> = Some(OFlags::DIRECT);
+
+/// Attempts at a walk that others disturb by renaming on its way.
+const WALKS: usize = 64;
+
+/// What keeps a walk below where it started.
+pub(crate) fn beneath() -> ResolveFlags {
+    ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS
+}
+
+/// Opens what a path that may not lead out of `dir` leads to (`openat2(2)`).
+pub(super) fn open_beneath(
+    dir: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    mode: Mode,
+) -> rustix::io::Result<OwnedFd> {
+    // This call, unlike its elders, refuses permission bits for a file that it would not create.
+    let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
+    let mut opened = Err(Errno::AGAIN);
+    for _ in 0..WALKS {
+        opened = rustix::fs::openat2(dir, path, flags, mode, beneath());
+        // Again where somebody renamed something just when the walk went up.
+        if !matches!(opened, Err(Errno::AGAIN | Errno::INTR)) {
+            break;
+        }
+    }
+    opened
+}
+
+/// A path by which any call reaches what a descriptor refers to.
+pub(super) fn name_of(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// Where a directory is.
+pub(super) fn path_of(dir: BorrowedFd<'_>) -> Result<PathBuf> {
+    let error = error_of(Tried::Stat);
+    let told = rustix::fs::readlink(name_of(dir), Vec::new()).map_err(&error)?;
+    let path = PathBuf::from(OsString::from_vec(told.into_bytes()));
+    // Of one that was removed, the system tells where it had been, and more.
+    let (here, there) = (rustix::fs::fstat(dir), rustix::fs::stat(&path));
+    match (here, there) {
+        (Ok(here), Ok(there)) if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) => {
+            Ok(path)
+        }
+        (Err(errno), _) => Err(error(errno)),
+        _ => Err(error(Errno::NOENT)),
+    }
+}
+
+/// Renames without replacing, or swaps.
+pub(super) fn rename(
+    from: BorrowedFd<'_>,
+    old: &[u8],
+    to: BorrowedFd<'_>,
+    new: &[u8],
+    exchange: bool,
+) -> rustix::io::Result<()> {
+    let flags = if exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+    rustix::fs::renameat_with(from, old, to, new, flags)
+}
+
+/// What a write says to be durable when it ends.
+pub(crate) fn durability_flags(durability: Durability) -> ReadWriteFlags {
+    match durability {
+        Durability::Cached => ReadWriteFlags::empty(),
+        Durability::Data => ReadWriteFlags::DSYNC,
+        Durability::All => ReadWriteFlags::SYNC,
+    }
+}
+
+/// One write that is durable when it returns (`pwritev2(2)`). `None` where the system does not know that.
+pub(super) fn write_durably(
+    file: &File,
+    pos: u64,
+    bytes: &[u8],
+    durability: Durability,
+) -> Option<rustix::io::Result<usize>> {
+    let bytes = [IoSlice::new(bytes)];
+    match rustix::io::pwritev2(file, &bytes, pos, durability_flags(durability)) {
+        // An object without positions has nothing to make durable either: a plain write says so.
+        Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::SPIPE) => None,
+        written => Some(written),
+    }
+}
+
+/// Reserves storage (`fallocate(2)`).
+pub(super) fn allocate(file: &File, pos: u64, len: u64) -> rustix::io::Result<()> {
+    rustix::fs::fallocate(file, FallocateFlags::empty(), pos, len)
+}
+
+/// Gives storage back, of a block device, too.
+pub(super) fn punch_hole(file: &File, pos: u64, len: u64) -> rustix::io::Result<()> {
+    rustix::fs::fallocate(file, punch_hole_mode(), pos, len)
+}
+
+/// What tells `fallocate(2)` to punch a hole.
+pub(crate) fn punch_hole_mode() -> FallocateFlags {
+    FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE
+}
+
+/// Where data (or, `false`, a hole) begins, at or after `pos`.
+pub(super) fn seek(file: &File, pos: u64, data: bool) -> rustix::io::Result<u64> {
+    rustix::fs::seek(file, if data { SeekFrom::Data(pos) } else { SeekFrom::Hole(pos) })
+}
+
+/// What direct transfers are to be aligned to, where the system tells (Linux 6.1).
+pub(super) fn alignment(file: &File) -> Result<Option<Alignment>> {
+    let found = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN)
+        .map_err(error_of(Tried::Stat))?;
+    if found.stx_mask & StatxFlags::DIOALIGN.bits() == 0 {
+        return Ok(None);
+    }
+    let memory = usize::try_from(found.stx_dio_mem_align).unwrap_or(0);
+    let offset = u64::from(found.stx_dio_offset_align);
+    if memory == 0 || offset == 0 {
+        return Err(Error::new(ErrorKind::Unsupported, Tried::Stat));
+    }
+    Ok(Some(Alignment { memory, offset }))
+}
+
+/// Lets `to` share the storage of `from`, whole.
+pub(super) fn clone_file(from: &File, to: &File) -> rustix::io::Result<()> {
+    rustix::fs::ioctl_ficlone(to, from)
+}
+
+/// Copies up to `len` bytes at `pos` inside the kernel. `None` where it cannot.
+pub(super) fn copy_range(
+    from: &File,
+    to: &File,
+    pos: u64,
+    len: usize,
+) -> Option<rustix::io::Result<usize>> {
+    let (mut at_from, mut at_to) = (pos, pos);
+    match rustix::fs::copy_file_range(from, Some(&mut at_from), to, Some(&mut at_to), len) {
+        Err(
+            Errno::XDEV
+            | Errno::INVAL
+            | Errno::NOSYS
+            | Errno::OPNOTSUPP
+            | Errno::PERM
+            | Errno::BADF,
+        ) => None,
+        copied => Some(copied),
+    }
 }

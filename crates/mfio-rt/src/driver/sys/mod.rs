@@ -1,10 +1,12 @@
 //! What the runtime asks of an operating system, in plain system calls, one at a time.
 //!
-//! Every system offers the same names: [`OsFile`] owns one open file, [`OsPath`] is a path in the
-//! form that the system takes, [`Signal`] is one handle that any thread can make readable.
+//! Every system offers the same names: [`OsFile`] is one open file, [`OsDir`] a directory, [`OsPath`] a
+//! path in the form that the system takes, [`Signal`] one handle that any thread can make readable.
 //! Nothing here loops over a short transfer, clamps or queues: that is the work of
 //! [`op`](super::op), [`blocking`](super::blocking) and the drivers.
 
+mod copy;
+mod file;
 mod signal;
 
 #[cfg(target_os = "linux")]
@@ -16,30 +18,36 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+// What each file of the same names says: `own` is this very system, `system` all of its kind.
 #[cfg(target_os = "linux")]
-use linux as doorbell;
+use linux as own;
 #[cfg(all(unix, not(target_os = "linux")))]
-use posix as doorbell;
-#[cfg(windows)]
-use windows as doorbell;
-
-#[cfg(target_os = "linux")]
-pub(crate) use linux::metadata_of_statx;
-pub(crate) use signal::Signal;
+use posix as own;
 #[cfg(unix)]
-pub(crate) use unix::{OsFile, OsPath, interrupted, not_ready};
-#[cfg(target_os = "linux")]
-pub(crate) use unix::{open_flags, open_mode};
+use unix as system;
 #[cfg(windows)]
-pub(crate) use windows::{OsFile, OsPath, interrupted, not_ready};
+use windows as own;
+#[cfg(windows)]
+use windows as system;
+
+pub(crate) use copy::Copying;
+pub(crate) use file::OsFile;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{durability_flags, metadata_of_statx, statx_wanted};
+pub(crate) use signal::Signal;
+pub(crate) use system::{Listing, OsDir, OsPath, interrupted, not_ready};
+#[cfg(target_os = "linux")]
+pub(crate) use unix::{dir_error, dir_flags, open_flags, open_mode};
 
 use crate::fs::OpenOptions;
 use mfio::error::{Error, ErrorKind, Result, Tried};
 
 /// Refuses combinations that no system gives a meaning to, before any of them is asked.
 fn check_options(options: &OpenOptions) -> Result<()> {
+    let writes = options.write || options.append;
     let changes = options.truncate || options.create || options.create_new;
-    if options.write || (options.read && !changes) {
+    let makes_sense = !(options.append && options.truncate);
+    if makes_sense && (writes || (options.read && !changes)) {
         Ok(())
     } else {
         Err(Error::new(ErrorKind::InvalidInput, Tried::Open))

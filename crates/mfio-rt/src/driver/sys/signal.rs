@@ -15,7 +15,7 @@
 //! bit swallows nothing, and costs the next drainer one call for nothing. Or it was not: then it will
 //! be, and the drainer is woken once more.
 
-use super::doorbell::Doorbell;
+use super::own::Doorbell;
 use mfio::backend::OsHandle;
 use mfio::error::{Error, Result, Tried};
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,20 +1,33 @@
 #![allow(unsafe_code)]
 //! Files as every Unix has them.
 
-use super::{check_options, error_of_std};
-use crate::fs::{FileId, FileType, Metadata, OpenOptions, Owner, Permissions, Timestamp};
+mod dir;
+mod metadata;
+
+use super::file::OsFile;
+use super::{check_options, own};
+use crate::fs::{Alignment, Durability, FileTimes, OpenOptions, Owner, Permissions};
 use mfio::error::{Error, ErrorKind, Result, Tried};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
-use std::os::unix::{ffi::OsStrExt, fs::MetadataExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::time::Duration;
+
+pub(crate) use dir::{Listing, OsDir};
+#[cfg(target_os = "linux")]
+pub(crate) use dir::{dir_error, dir_flags};
+#[cfg(not(target_os = "linux"))]
+pub(super) use metadata::metadata_of_stat;
+pub(super) use metadata::metadata_of_std;
+#[cfg(target_os = "linux")]
+pub(super) use metadata::{STAT_BLOCK, file_type_of_mode};
 
 /// A path without a zero byte, ended by one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,120 +45,184 @@ impl OsPath {
     pub(crate) fn as_c_str(&self) -> &CStr {
         &self.0
     }
+}
 
-    /// Metadata of what the path names; of a symbolic link's target, as `stat(2)` has it.
-    pub(crate) fn metadata(&self) -> Result<Metadata> {
-        let path = Path::new(OsStr::from_bytes(self.0.to_bytes()));
-        std::fs::metadata(path)
-            .map(|found| metadata_of_std(&found))
-            .map_err(|error| error_of_std(error, Tried::Stat))
+/// One read at `pos` (`pread(2)`), or the next bytes of an object that has no positions.
+pub(super) fn read_at(file: &File, pos: u64, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    let read = match rustix::io::pread(file, &mut *memory, pos) {
+        Err(Errno::SPIPE) => rustix::io::read(file, &mut *memory),
+        read => read,
+    };
+    read.map(|(filled, _)| filled.len()).map_err(error_of(Tried::Read))
+}
+
+/// As [`read_at`], into memory that holds something.
+pub(super) fn read_slice_at(file: &File, pos: u64, memory: &mut [u8]) -> Result<usize> {
+    rustix::io::pread(file, memory, pos).map_err(error_of(Tried::Read))
+}
+
+/// One write at `pos` (`pwrite(2)`), or behind the last bytes of an object that has no positions.
+pub(super) fn write_at(file: &File, pos: u64, bytes: &[u8]) -> Result<usize> {
+    match rustix::io::pwrite(file, bytes, pos) {
+        Err(Errno::SPIPE) => rustix::io::write(file, bytes),
+        written => written,
+    }
+    .map_err(error_of(Tried::Write))
+}
+
+/// One write, durable when it returns: by the system's own means, or by a sync after it.
+pub(super) fn write_durably(
+    file: &OsFile,
+    pos: u64,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<usize> {
+    if let Some(written) = own::write_durably(file.file(), pos, bytes, durability) {
+        return written.map_err(error_of(Tried::Write));
+    }
+    let written = write_at(file.file(), pos, bytes)?;
+    match file.sync(durability == Durability::Data) {
+        Ok(()) => Ok(written),
+        // Pipes and the like have nothing to make durable.
+        Err(error) if error.os_code() == Some(Errno::INVAL.raw_os_error()) => Ok(written),
+        Err(error) => Err(error.with_tried(Tried::Write)),
     }
 }
 
-/// One open file. Dropping it closes it; [`close`](Self::close) says how that went.
-#[derive(Debug)]
-pub(crate) struct OsFile {
-    file: File,
-    /// Asked of the system once, when it first matters.
-    regular: OnceLock<bool>,
+/// Where a file ends; of a block device, how large it is.
+pub(super) fn size(file: &OsFile) -> Result<u64> {
+    let found = file.metadata()?;
+    if found.file_type() != crate::fs::FileType::BlockDevice {
+        return Ok(found.len());
+    }
+    // Nobody relies on where this leaves the cursor: transfers name their positions.
+    rustix::fs::seek(file.file(), SeekFrom::End(0)).map_err(error_of(Tried::Stat))
 }
 
-impl OsFile {
-    /// Opens what `path` names (`open(2)`); the descriptor is not handed to child processes.
-    pub(crate) fn open(path: &OsPath, options: &OpenOptions) -> Result<Self> {
-        let flags = open_flags(options)?;
-        let mode = open_mode(options);
-        rustix::io::retry_on_intr(|| rustix::fs::open(path.as_c_str(), flags, mode))
-            .map(Self::from)
-            .map_err(error_of(Tried::Open))
-    }
+/// Reserves storage.
+pub(super) fn allocate(file: &File, pos: u64, len: u64) -> Result<()> {
+    rustix::io::retry_on_intr(|| own::allocate(file, pos, len)).map_err(error_of(Tried::Allocate))
+}
 
-    /// One read at `pos` (`pread(2)`), or the next bytes of an object that has no positions. It may
-    /// be short, and 0 is the end.
-    pub(crate) fn read_at(&self, pos: u64, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
-        let read = match rustix::io::pread(&self.file, &mut *memory, pos) {
-            Err(Errno::SPIPE) => rustix::io::read(&self.file, &mut *memory),
-            read => read,
-        };
-        read.map(|(filled, _)| filled.len()).map_err(error_of(Tried::Read))
-    }
+/// Gives storage back.
+pub(super) fn punch_hole(file: &File, pos: u64, len: u64) -> Result<()> {
+    rustix::io::retry_on_intr(|| own::punch_hole(file, pos, len)).map_err(error_of(Tried::Allocate))
+}
 
-    /// One write at `pos` (`pwrite(2)`), or behind the last bytes of an object that has no
-    /// positions. It may be short.
-    pub(crate) fn write_at(&self, pos: u64, bytes: &[u8]) -> Result<usize> {
-        match rustix::io::pwrite(&self.file, bytes, pos) {
-            Err(Errno::SPIPE) => rustix::io::write(&self.file, bytes),
-            written => written,
-        }
-        .map_err(error_of(Tried::Write))
+/// The first stretch of data at or after `pos` (`lseek(2)`). Here, too, nobody relies on the cursor.
+pub(super) fn next_data(file: &File, pos: u64) -> Result<Option<Range<u64>>> {
+    let error = error_of(Tried::Seek);
+    let start = match own::seek(file, pos, true) {
+        Ok(start) => start,
+        Err(Errno::NXIO) => return Ok(None),
+        Err(errno) => return Err(error(errno)),
+    };
+    match own::seek(file, start, false) {
+        Ok(end) => Ok(Some(start..end)),
+        // The file was cut meanwhile.
+        Err(Errno::NXIO) => Ok(None),
+        Err(errno) => Err(error(errno)),
     }
+}
 
-    /// What the system knows about this file.
-    pub(crate) fn metadata(&self) -> Result<Metadata> {
-        self.file
-            .metadata()
-            .map(|found| metadata_of_std(&found))
-            .map_err(|error| error_of_std(error, Tried::Stat))
+/// What direct transfers are to be aligned to: what the system tells, or the file system's block.
+pub(super) fn alignment(file: &OsFile) -> Result<Alignment> {
+    if let Some(told) = own::alignment(file.file())? {
+        return Ok(told);
     }
+    let found = rustix::fs::fstat(file.file()).map_err(error_of(Tried::Stat))?;
+    let block = usize::try_from(found.st_blksize).unwrap_or(0);
+    let block = block.clamp(SECTOR, LARGEST_BLOCK).next_power_of_two();
+    Ok(Alignment { memory: block, offset: u64::try_from(block).unwrap_or(u64::MAX) })
+}
 
-    /// Makes what was written durable: content only (`fdatasync(2)`, where the system has it), or
-    /// content and metadata (`fsync(2)`; down to the platter on Apple's systems).
-    pub(crate) fn sync(&self, data_only: bool) -> Result<()> {
-        if data_only { self.file.sync_data() } else { self.file.sync_all() }
-            .map_err(|error| error_of_std(error, Tried::Sync))
+/// No device has smaller sectors.
+const SECTOR: usize = 512;
+
+/// No file system that is asked to transfer directly has larger blocks; a device's preferred size of
+/// transfers may be.
+const LARGEST_BLOCK: usize = 64 << 10;
+
+pub(super) fn set_permissions(file: &File, permissions: Permissions) -> Result<()> {
+    let bits = match permissions.mode() {
+        Some(bits) => bits,
+        None => metadata::with_readonly(file, permissions.readonly())?,
+    };
+    rustix::io::retry_on_intr(|| rustix::fs::fchmod(file, mode_of(bits)))
+        .map_err(error_of(Tried::SetMetadata))
+}
+
+pub(super) fn set_owner(file: &File, owner: Owner) -> Result<()> {
+    let (user, group) = metadata::ids_of(owner);
+    rustix::io::retry_on_intr(|| rustix::fs::fchown(file, user, group))
+        .map_err(error_of(Tried::SetMetadata))
+}
+
+pub(super) fn set_times(file: &File, times: &FileTimes) -> Result<()> {
+    rustix::io::retry_on_intr(|| rustix::fs::futimens(file, &metadata::timestamps(times)))
+        .map_err(error_of(Tried::SetMetadata))
+}
+
+/// Closes the file and says how that went.
+pub(super) fn close(file: File) -> Result<()> {
+    let fd = file.into_raw_fd();
+    // SAFETY: `fd` was owned by `file`, which has just given it up: nobody else closes it.
+    match unsafe { rustix::io::try_close(fd) } {
+        // The descriptor is gone even so; closing again would hit somebody else's.
+        Ok(()) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(error_of(Tried::Close)(errno)),
     }
+}
 
-    /// Closes the file and says how that went. The descriptor is gone in any case.
-    pub(crate) fn close(self) -> Result<()> {
-        let fd = self.file.into_raw_fd();
-        // SAFETY: `fd` was owned by `self.file`, which has just given it up: nobody else closes it.
-        match unsafe { rustix::io::try_close(fd) } {
-            // The descriptor is gone even so; closing again would hit somebody else's.
-            Ok(()) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(error_of(Tried::Close)(errno)),
-        }
-    }
+/// Whether a lock could not be let go as there was none: no error here.
+pub(super) fn was_not_locked(_error: &std::io::Error) -> bool {
+    false
+}
 
-    /// Whether this is a regular file: one that answers without waiting for a peer.
-    pub(crate) fn is_regular(&self) -> bool {
-        *self.regular.get_or_init(|| self.file.metadata().is_ok_and(|found| found.is_file()))
-    }
-
-    /// Sleeps until a non-blocking object can be read (or written) again.
-    pub(crate) fn wait_ready(&self, tried: Tried) -> Result<()> {
-        let wanted = match tried {
-            Tried::Write => PollFlags::OUT,
-            _ => PollFlags::IN,
-        };
-        match poll(&mut [PollFd::new(&self.file, wanted)], None) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(error_of(tried)(errno)),
-        }
+/// Sleeps until a non-blocking object can be read (or written) again.
+pub(super) fn wait_ready(file: &File, tried: Tried) -> Result<()> {
+    let wanted = match tried {
+        Tried::Write => PollFlags::OUT,
+        _ => PollFlags::IN,
+    };
+    match poll(&mut [PollFd::new(file, wanted)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(error_of(tried)(errno)),
     }
 }
 
 impl From<OwnedFd> for OsFile {
     fn from(fd: OwnedFd) -> Self {
-        Self { file: File::from(fd), regular: OnceLock::new() }
-    }
-}
-
-impl From<OsFile> for OwnedFd {
-    fn from(from: OsFile) -> Self {
-        Self::from(from.file)
+        let appends = rustix::fs::fcntl_getfl(&fd).is_ok_and(|f| f.contains(OFlags::APPEND));
+        Self::new(File::from(fd), appends)
     }
 }
 
 impl AsFd for OsFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.file().as_fd()
+    }
+}
+
+impl OsFile {
+    /// A file that was just opened with these options.
+    pub(crate) fn opened(fd: OwnedFd, options: &OpenOptions) -> Self {
+        Self::new(File::from(fd), options.append)
+    }
+
+    /// Leaves the descriptor open, as it is no longer ours: the system has closed it already.
+    #[allow(dead_code, reason = "only a ring closes descriptors in the system's place")]
+    pub(crate) fn forget(self) {
+        if let Some(file) = self.into_file() {
+            let _ = file.into_raw_fd();
+        }
     }
 }
 
 /// The flags of `open(2)` for these options, or [`ErrorKind::InvalidInput`].
 pub(crate) fn open_flags(options: &OpenOptions) -> Result<OFlags> {
     check_options(options)?;
-    let access = match (options.read, options.write) {
+    let access = match (options.read, options.write || options.append) {
         (true, true) => OFlags::RDWR,
         (false, true) => OFlags::WRONLY,
         _ => OFlags::RDONLY,
@@ -154,17 +231,33 @@ pub(crate) fn open_flags(options: &OpenOptions) -> Result<OFlags> {
     flags.set(OFlags::TRUNC, options.truncate);
     flags.set(OFlags::CREATE, options.create || options.create_new);
     flags.set(OFlags::EXCL, options.create_new);
+    flags.set(OFlags::APPEND, options.append);
+    flags.set(OFlags::NOFOLLOW, !options.follow);
+    flags |= match options.durability {
+        Durability::Cached => OFlags::empty(),
+        Durability::Data => OFlags::DSYNC,
+        Durability::All => OFlags::SYNC,
+    };
+    if options.direct {
+        let direct = own::DIRECT.ok_or(Error::new(ErrorKind::Unsupported, Tried::Open))?;
+        flags |= direct;
+    }
     Ok(flags)
 }
 
 /// The permission bits for a file that is created.
+pub(crate) fn open_mode(options: &OpenOptions) -> Mode {
+    mode_of(options.mode)
+}
+
+/// Permission bits as the system takes them.
 #[allow(
     clippy::useless_conversion,
     clippy::unnecessary_fallible_conversions,
     reason = "as wide as u32 on some systems, u16 on others"
 )]
-pub(crate) fn open_mode(options: &OpenOptions) -> Mode {
-    match (options.mode & 0o7777).try_into() {
+fn mode_of(bits: u32) -> Mode {
+    match (bits & 0o7777).try_into() {
         Ok(bits) => Mode::from_bits_retain(bits),
         Err(_) => Mode::empty(),
     }
@@ -182,43 +275,6 @@ pub(crate) fn not_ready(error: &Error) -> bool {
 
 pub(super) fn error_of(tried: Tried) -> impl Fn(Errno) -> Error {
     move |errno| Error::from_os(errno.raw_os_error(), tried)
-}
-
-/// What `st_blocks` counts, in bytes, whatever the file system's own block is.
-pub(super) const STAT_BLOCK: u64 = 512;
-
-/// The kind of object that the upper bits of `st_mode` name.
-#[allow(
-    clippy::useless_conversion,
-    clippy::unnecessary_fallible_conversions,
-    reason = "as wide as u32 on some systems, u16 on others"
-)]
-pub(super) fn file_type_of_mode(mode: u32) -> FileType {
-    use rustix::fs::FileType as Found;
-    match mode.try_into().map(Found::from_raw_mode) {
-        Ok(Found::RegularFile) => FileType::File,
-        Ok(Found::Directory) => FileType::Directory,
-        Ok(Found::Symlink) => FileType::Symlink,
-        Ok(Found::BlockDevice) => FileType::BlockDevice,
-        _ => FileType::Other,
-    }
-}
-
-/// What `stat(2)` told.
-pub(super) fn metadata_of_std(from: &std::fs::Metadata) -> Metadata {
-    let stamp = |seconds, nanos| Some(Timestamp::new(seconds, u32::try_from(nanos).unwrap_or(0)));
-    let mode = from.mode();
-    Metadata {
-        modified: stamp(from.mtime(), from.mtime_nsec()),
-        accessed: stamp(from.atime(), from.atime_nsec()),
-        changed: stamp(from.ctime(), from.ctime_nsec()),
-        created: from.created().ok().map(Timestamp::from),
-        id: Some(FileId { device: from.dev(), inode: from.ino() }),
-        owner: Some(Owner { user: from.uid(), group: from.gid() }),
-        links: Some(from.nlink()),
-        allocated: Some(from.blocks().saturating_mul(STAT_BLOCK)),
-        ..Metadata::new(file_type_of_mode(mode), from.len(), Permissions::from_mode(mode))
-    }
 }
 
 pub(super) fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool> {

@@ -2,26 +2,33 @@
 //! Files and events as Windows has them. Handles are synchronous ones: a positional call blocks its
 //! thread, and moves no shared file pointer that anybody relies on.
 
-use super::{check_options, error_of_std};
-use crate::fs::{FileType, Metadata, OpenOptions, Permissions, Timestamp};
+mod dir;
+
+use super::error_of_std;
+use super::file::OsFile;
+use crate::fs::{
+    Alignment, Durability, FileTimes, FileType, Metadata, Owner, Permissions, SetTime, Timestamp,
+};
 use mfio::error::{Error, ErrorKind, Result, Tried};
 use std::fs::File;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{
     AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, IntoRawHandle, OwnedHandle,
 };
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use windows_sys::Win32::Foundation::{
-    CloseHandle, ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, WAIT_OBJECT_0, WAIT_TIMEOUT,
+    CloseHandle, ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_NOT_LOCKED, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::Threading::{
     CreateEventW, INFINITE, ResetEvent, SetEvent, WaitForSingleObject,
 };
+
+pub(crate) use dir::{Listing, OsDir};
 
 /// A path without a zero character.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,139 +43,159 @@ impl OsPath {
         }
         Ok(Self(path.to_path_buf()))
     }
-
-    /// Metadata of what the path names; of a symbolic link's target.
-    pub(crate) fn metadata(&self) -> Result<Metadata> {
-        std::fs::metadata(&self.0)
-            .map(|found| metadata_of_std(&found))
-            .map_err(|error| error_of_std(error, Tried::Stat))
-    }
 }
 
-/// One open file. Dropping it closes it; [`close`](Self::close) says how that went.
-#[derive(Debug)]
-pub(crate) struct OsFile {
-    file: File,
-    /// Asked of the system once, when it first matters.
-    regular: OnceLock<bool>,
+/// One read at `pos` (`ReadFile`), or the next bytes of an object that has no positions.
+pub(super) fn read_at(file: &File, pos: u64, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    let mut moved = 0;
+    let mut at = overlapped_at(pos);
+    // SAFETY: `memory` is borrowed for the call, `ReadFile` writes at most the given length there, and
+    // on a synchronous handle it returns when the transfer has ended.
+    let ok = unsafe {
+        ReadFile(
+            file.as_raw_handle(),
+            memory.as_mut_ptr().cast(),
+            clamp(memory.len()),
+            &mut moved,
+            &mut at,
+        )
+    };
+    outcome(ok, moved, Tried::Read)
 }
 
-impl OsFile {
-    /// Opens what `path` names (`CreateFileW`); the handle is not handed to child processes.
-    pub(crate) fn open(path: &OsPath, options: &OpenOptions) -> Result<Self> {
-        check_options(options)?;
-        File::options()
-            .read(options.read)
-            .write(options.write)
-            .truncate(options.truncate)
-            .create(options.create)
-            .create_new(options.create_new)
-            .open(&path.0)
-            .map(Self::from)
-            .map_err(|error| error_of_std(error, Tried::Open))
-    }
-
-    /// One read at `pos` (`ReadFile`), or the next bytes of an object that has no positions. It may
-    /// be short, and 0 is the end.
-    pub(crate) fn read_at(&self, pos: u64, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
-        let mut moved = 0;
-        let mut at = overlapped_at(pos);
-        // SAFETY: `memory` is borrowed for the call, `ReadFile` writes at most the given length
-        // there, and on a synchronous handle it returns when the transfer has ended.
-        let ok = unsafe {
-            ReadFile(
-                self.file.as_raw_handle(),
-                memory.as_mut_ptr().cast(),
-                clamp(memory.len()),
-                &mut moved,
-                &mut at,
-            )
-        };
-        outcome(ok, moved, Tried::Read)
-    }
-
-    /// One write at `pos` (`WriteFile`), or behind the last bytes of an object that has no
-    /// positions. It may be short.
-    pub(crate) fn write_at(&self, pos: u64, bytes: &[u8]) -> Result<usize> {
-        let mut moved = 0;
-        let mut at = overlapped_at(pos);
-        // SAFETY: `bytes` is borrowed for the call, and on a synchronous handle it returns when the
-        // transfer has ended.
-        let ok = unsafe {
-            WriteFile(
-                self.file.as_raw_handle(),
-                bytes.as_ptr(),
-                clamp(bytes.len()),
-                &mut moved,
-                &mut at,
-            )
-        };
-        outcome(ok, moved, Tried::Write)
-    }
-
-    /// What the system knows about this file.
-    pub(crate) fn metadata(&self) -> Result<Metadata> {
-        self.file
-            .metadata()
-            .map(|found| metadata_of_std(&found))
-            .map_err(|error| error_of_std(error, Tried::Stat))
-    }
-
-    /// Makes what was written durable (`FlushFileBuffers`, which knows no lesser form).
-    pub(crate) fn sync(&self, data_only: bool) -> Result<()> {
-        if data_only { self.file.sync_data() } else { self.file.sync_all() }
-            .map_err(|error| error_of_std(error, Tried::Sync))
-    }
-
-    /// Closes the file and says how that went.
-    pub(crate) fn close(self) -> Result<()> {
-        let handle = self.file.into_raw_handle();
-        // SAFETY: `handle` was owned by `self.file`, which has just given it up: nobody else closes
-        // it.
-        if unsafe { CloseHandle(handle) } == 0 {
-            return Err(last_error(Tried::Close));
-        }
-        Ok(())
-    }
-
-    /// Whether this is a regular file: one that answers without waiting for a peer.
-    pub(crate) fn is_regular(&self) -> bool {
-        *self.regular.get_or_init(|| self.file.metadata().is_ok_and(|found| found.is_file()))
-    }
-
-    /// No synchronous handle is ever "not ready" here: the call itself waits.
-    #[allow(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "the same call as on the systems that need it"
-    )]
-    pub(crate) fn wait_ready(&self, _tried: Tried) -> Result<()> {
-        Ok(())
-    }
+/// As [`read_at`], into memory that holds something.
+pub(super) fn read_slice_at(file: &File, pos: u64, memory: &mut [u8]) -> Result<usize> {
+    use std::os::windows::fs::FileExt;
+    file.seek_read(memory, pos).map_err(|error| error_of_std(error, Tried::Read))
 }
 
-impl From<File> for OsFile {
-    fn from(file: File) -> Self {
-        Self { file, regular: OnceLock::new() }
+/// One write at `pos` (`WriteFile`), or behind the last bytes of an object that has no positions.
+pub(super) fn write_at(file: &File, pos: u64, bytes: &[u8]) -> Result<usize> {
+    let mut moved = 0;
+    let mut at = overlapped_at(pos);
+    // SAFETY: `bytes` is borrowed for the call, and on a synchronous handle it returns when the transfer
+    // has ended.
+    let ok = unsafe {
+        WriteFile(file.as_raw_handle(), bytes.as_ptr(), clamp(bytes.len()), &mut moved, &mut at)
+    };
+    outcome(ok, moved, Tried::Write)
+}
+
+/// One write, durable when it returns: by a flush after it.
+pub(super) fn write_durably(
+    file: &OsFile,
+    pos: u64,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<usize> {
+    let written = write_at(file.file(), pos, bytes)?;
+    file.sync(durability == Durability::Data).map_err(|error| error.with_tried(Tried::Write))?;
+    Ok(written)
+}
+
+/// Where a file ends.
+pub(super) fn size(file: &OsFile) -> Result<u64> {
+    file.metadata().map(|found| found.len())
+}
+
+/// Reserves storage: not by this driver here.
+pub(super) fn allocate(_file: &File, _pos: u64, _len: u64) -> Result<()> {
+    Err(Error::new(ErrorKind::Unsupported, Tried::Allocate))
+}
+
+/// Gives storage back: not by this driver here.
+pub(super) fn punch_hole(_file: &File, _pos: u64, _len: u64) -> Result<()> {
+    Err(Error::new(ErrorKind::Unsupported, Tried::Allocate))
+}
+
+/// Where data is: not told by this driver here.
+pub(super) fn next_data(_file: &File, _pos: u64) -> Result<Option<Range<u64>>> {
+    Err(Error::new(ErrorKind::Unsupported, Tried::Seek))
+}
+
+/// No device that this system serves has larger sectors than a page.
+const LARGEST_SECTOR: usize = 4096;
+
+/// What direct transfers are to be aligned to: more than enough.
+#[allow(clippy::unnecessary_wraps, reason = "the same call as on the systems that are asked")]
+pub(super) fn alignment(_file: &OsFile) -> Result<Alignment> {
+    Ok(Alignment { memory: LARGEST_SECTOR, offset: LARGEST_SECTOR as u64 })
+}
+
+pub(super) fn set_permissions(file: &File, permissions: Permissions) -> Result<()> {
+    let error = |error| error_of_std(error, Tried::SetMetadata);
+    let mut wanted = file.metadata().map_err(error)?.permissions();
+    wanted.set_readonly(permissions.readonly());
+    file.set_permissions(wanted).map_err(error)
+}
+
+/// Owners are not numbers here.
+pub(super) fn set_owner(_file: &File, _owner: Owner) -> Result<()> {
+    Err(Error::new(ErrorKind::Unsupported, Tried::SetMetadata))
+}
+
+pub(super) fn set_times(file: &File, times: &FileTimes) -> Result<()> {
+    let invalid = Error::new(ErrorKind::InvalidInput, Tried::SetMetadata);
+    let time = |time| match time {
+        SetTime::Now => Ok(SystemTime::now()),
+        SetTime::To(time) => Timestamp::to_system_time(time).ok_or(invalid),
+    };
+    let mut wanted = std::fs::FileTimes::new();
+    if let Some(accessed) = times.accessed {
+        wanted = wanted.set_accessed(time(accessed)?);
     }
+    if let Some(modified) = times.modified {
+        wanted = wanted.set_modified(time(modified)?);
+    }
+    file.set_times(wanted).map_err(|error| error_of_std(error, Tried::SetMetadata))
+}
+
+/// Closes the file and says how that went.
+pub(super) fn close(file: File) -> Result<()> {
+    let handle = file.into_raw_handle();
+    // SAFETY: `handle` was owned by `file`, which has just given it up: nobody else closes it.
+    if unsafe { CloseHandle(handle) } == 0 {
+        return Err(last_error(Tried::Close));
+    }
+    Ok(())
+}
+
+/// Whether a lock could not be let go as there was none.
+pub(super) fn was_not_locked(error: &std::io::Error) -> bool {
+    error.raw_os_error().and_then(|code| u32::try_from(code).ok()) == Some(ERROR_NOT_LOCKED)
+}
+
+/// No synchronous handle is ever "not ready" here: the call itself waits.
+#[allow(clippy::unnecessary_wraps, reason = "the same call as on the systems that need it")]
+pub(super) fn wait_ready(_file: &File, _tried: Tried) -> Result<()> {
+    Ok(())
 }
 
 impl From<OwnedHandle> for OsFile {
     fn from(handle: OwnedHandle) -> Self {
-        Self::from(File::from(handle))
-    }
-}
-
-impl From<OsFile> for OwnedHandle {
-    fn from(from: OsFile) -> Self {
-        Self::from(from.file)
+        Self::new(File::from(handle), false)
     }
 }
 
 impl AsHandle for OsFile {
     fn as_handle(&self) -> BorrowedHandle<'_> {
-        self.file.as_handle()
+        self.file().as_handle()
     }
+}
+
+/// Storage is not shared between files by this driver.
+pub(super) fn clone_file(_from: &File, _to: &File) -> Result<()> {
+    Err(Error::new(ErrorKind::Unsupported, Tried::Copy))
+}
+
+/// Copies inside the system: not by this driver.
+pub(super) fn copy_range(
+    _from: &File,
+    _to: &File,
+    _pos: u64,
+    _len: usize,
+) -> Option<std::io::Result<usize>> {
+    None
 }
 
 /// Whether a call was cut off before it did anything: never on Windows.
@@ -265,7 +292,7 @@ fn last_error(tried: Tried) -> Error {
 }
 
 /// What the system told std.
-fn metadata_of_std(from: &std::fs::Metadata) -> Metadata {
+pub(super) fn metadata_of_std(from: &std::fs::Metadata) -> Metadata {
     let kind = from.file_type();
     let file_type = if kind.is_file() {
         FileType::File

@@ -56,8 +56,7 @@ impl Threads {
     pub(crate) fn submit(&mut self, op: Op, ended: &mut Ended) {
         let before = ended.len();
         self.counters.requests += 1;
-        if let Op::Timeout(timeout) = &op {
-            let deadline = timeout.deadline;
+        if let Some(deadline) = op.deadline() {
             self.timer.submit(op, deadline, ended);
         } else {
             self.counters.pooled += 1;

@@ -1,13 +1,11 @@
 //! Tests of the threads driver as a whole.
 
 use super::*;
-use crate::driver::op::{Close, Stat, StatOf, Sync, Timeout};
-use crate::driver::reply::{Pending, reply};
-use crate::driver::sys::OsPath;
+use crate::driver::task::{Asked, Task, Work};
 use crate::driver::testing::{
     self, finish_all, finish_one, outcome, times_open, value, within_limits,
 };
-use crate::fs::OpenOptions;
+use crate::fs::{Metadata, OpenOptions};
 use mfio::error::ErrorKind;
 use std::sync::Arc;
 use std::thread;
@@ -29,10 +27,8 @@ fn complete(driver: &mut Threads, op: Op) {
     finish_one(&mut ended);
 }
 
-fn timeout(after: Duration) -> (Op, Pending<()>) {
-    let (reply, pending) = reply();
-    let deadline = Instant::now() + after;
-    (Op::Timeout(Timeout { deadline, reply }), pending)
+fn timeout(after: Duration) -> (Op, Asked<()>) {
+    Task::ask(Work::Timeout(Instant::now() + after))
 }
 
 #[test]
@@ -48,26 +44,22 @@ fn all_operations_come_back() {
         let (op, sent) = testing::write(&file, 2, b"cdef");
         complete(&mut driver, op);
         assert_eq!(outcome(sent).1, None);
-        let (reply_to, pending) = reply();
-        complete(&mut driver, Op::Nop(reply_to));
-        value(pending).unwrap();
-        let (reply_to, pending) = reply();
-        let sync = Sync { file: file.clone(), data_only: true, reply: reply_to };
-        complete(&mut driver, Op::Sync(sync));
-        value(pending).unwrap();
+        for work in [Work::Nop, Work::Sync { file: file.clone(), data_only: true }] {
+            let (op, asked) = Task::ask::<()>(work);
+            complete(&mut driver, op);
+            value(asked).unwrap();
+        }
         let (op, sent) = testing::read(&file, 0, 9);
         complete(&mut driver, op);
         let (bytes, error) = outcome(sent);
         assert_eq!(bytes, b"\0\0cdef");
         assert_eq!(error.unwrap().kind(), ErrorKind::UnexpectedEof);
-        let (reply_to, pending) = reply();
-        let stat = Stat { of: StatOf::Path(OsPath::new(&path).unwrap()), reply: reply_to };
-        complete(&mut driver, Op::Stat(stat));
-        assert_eq!(value(pending).unwrap().len(), 6);
-        let (reply_to, pending) = reply();
-        let close = Close { file: Arc::into_inner(file), reply: reply_to };
-        complete(&mut driver, Op::Close(close));
-        value(pending).unwrap();
+        let (op, asked) = Task::ask::<Metadata>(Work::StatAt(testing::at(&path), true));
+        complete(&mut driver, op);
+        assert_eq!(value(asked).unwrap().len(), 6);
+        let (op, asked) = Task::ask::<()>(Work::Close(Arc::into_inner(file)));
+        complete(&mut driver, op);
+        value(asked).unwrap();
         assert_eq!(times_open(&path), 0);
         assert_eq!(driver.in_flight(), 0);
         let counters = driver.counters();

@@ -58,7 +58,7 @@ impl Timer {
     /// Ends `op` when `deadline` has come; at once if it has, or if no thread can be had.
     pub(super) fn submit(&mut self, op: Op, deadline: Instant, ended: &mut Ended) {
         if deadline <= Instant::now() {
-            return ended.push((op, Answer::Unit));
+            return ended.push((op, Answer::value(())));
         }
         if let Err(error) = self.start_thread() {
             let answer = op.failed(error.with_tried(op.tried()));
@@ -224,7 +224,7 @@ impl State {
         while self.next_deadline().is_some_and(|deadline| deadline <= now) {
             let due = self.order.pop();
             let op = due.and_then(|Reverse((_, key))| self.waiting.remove(key));
-            self.done.extend(op.map(|op| (op, Answer::Unit)));
+            self.done.extend(op.map(|op| (op, Answer::value(()))));
         }
         self.done.len() > before
     }
@@ -254,8 +254,7 @@ impl std::fmt::Debug for State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::op::Timeout;
-    use crate::driver::reply::reply;
+    use crate::driver::task::{Task, Work};
     use std::time::Duration;
 
     #[test]
@@ -270,8 +269,7 @@ mod tests {
         let mut names = Vec::new();
         for after_ms in [30, 10, 20, 40] {
             let deadline = start + Duration::from_millis(after_ms);
-            let (reply, _pending) = reply();
-            let op = Op::Timeout(Timeout { deadline, reply });
+            let (op, _asked) = Task::ask::<()>(Work::Timeout(deadline));
             names.push(op.id());
             assert_eq!(state.push(op, deadline).ok(), Some(after_ms <= 10 || names.len() == 1));
         }

@@ -1,7 +1,6 @@
 //! Tests of the pool with operations that do not end: a named pipe without a peer.
 
 use super::*;
-use crate::driver::sys::{OsFile, OsPath};
 use crate::driver::testing::{Fifo, poll};
 use std::future::Future;
 use std::pin::Pin;
@@ -197,9 +196,7 @@ fn what_outlives_the_runtime_is_finished_by_its_thread_whatever_wakers_do() {
         let shared = pool.shared.clone();
         let fifo = Fifo::new();
         let peer = fifo.release();
-        let reader = OsPath::new(&fifo.path()).unwrap();
-        let reader = OsFile::open(&reader, &OpenOptions::new().read(true)).unwrap();
-        let reader = Arc::new(reader);
+        let reader = testing::os_file(&fifo.path(), OpenOptions::new().read(true));
         // Two reads wait for the peer, each on a thread of its own.
         let (second_pool, _) = self::pool(ONE_THREAD);
         let (op, mut panicking) = testing::read(&reader, 0, 3);

@@ -1,0 +1,205 @@
+//! One open file: what every system has, and who keeps it open.
+
+use std::fs::{File, TryLockError};
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use super::{error_of_std, system};
+use crate::fs::{Alignment, Durability, FileChange, Lock, Metadata};
+use mfio::error::{Error, ErrorKind, Result, Tried};
+
+/// One open file. Dropping it closes it; [`close`](Self::close) says how that went.
+#[derive(Debug)]
+pub(crate) struct OsFile {
+    file: Handle,
+    /// Asked of the system once, when it first matters.
+    regular: OnceLock<bool>,
+    /// Whether writes go to its end, whatever position they name.
+    appends: bool,
+    /// What a write through this handle has made durable when it ends, where the open file itself does
+    /// not see to that.
+    durability: Durability,
+}
+
+/// Who keeps the file open.
+#[derive(Debug)]
+enum Handle {
+    Own(File),
+    /// The same open file under other terms.
+    Shared(Arc<OsFile>),
+}
+
+impl OsFile {
+    /// A file whose writes go to its end (`appends`), or where they say.
+    pub(super) fn new(file: File, appends: bool) -> Self {
+        Self {
+            file: Handle::Own(file),
+            regular: OnceLock::new(),
+            appends,
+            durability: Durability::Cached,
+        }
+    }
+
+    /// The open file of `of`, whose writes through this handle make this durable.
+    pub(crate) fn durable(of: &Arc<Self>, durability: Durability) -> Self {
+        let open = match &of.file {
+            Handle::Own(_) => of,
+            Handle::Shared(open) => open,
+        };
+        Self {
+            file: Handle::Shared(Arc::clone(open)),
+            regular: of.regular.clone(),
+            appends: of.appends,
+            durability,
+        }
+    }
+
+    #[inline]
+    pub(super) fn file(&self) -> &File {
+        match &self.file {
+            Handle::Own(file) => file,
+            // Of a file that owns: `durable` sees to that.
+            Handle::Shared(open) => open.file(),
+        }
+    }
+
+    /// The file itself; nothing if others keep it open, too.
+    pub(super) fn into_file(self) -> Option<File> {
+        match self.file {
+            Handle::Own(file) => Some(file),
+            Handle::Shared(open) => Arc::into_inner(open)?.into_file(),
+        }
+    }
+
+    /// Takes the file out of `from`, if nobody else keeps it open.
+    pub(crate) fn sole(from: Arc<Self>) -> Option<Self> {
+        let appends = from.appends;
+        Some(Self::new(Self::into_file(Arc::into_inner(from)?)?, appends))
+    }
+
+    /// Whether writes go to its end, whatever position they name.
+    #[inline]
+    pub(crate) fn appends(&self) -> bool {
+        self.appends
+    }
+
+    /// What a write has to make durable.
+    #[inline]
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// One read at `pos`, or the next bytes of an object that has no positions. It may be short, and 0 is
+    /// the end.
+    #[inline]
+    pub(crate) fn read_at(&self, pos: u64, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
+        system::read_at(self.file(), pos, memory)
+    }
+
+    /// One write at `pos`, or behind the last bytes of an object that has no positions. It may be short.
+    /// What it wrote is as durable as is asked of this handle.
+    #[inline]
+    pub(crate) fn write_at(&self, pos: u64, bytes: &[u8]) -> Result<usize> {
+        match self.durability {
+            Durability::Cached => system::write_at(self.file(), pos, bytes),
+            durability => system::write_durably(self, pos, bytes, durability),
+        }
+    }
+
+    /// What the system knows about this file.
+    pub(crate) fn metadata(&self) -> Result<Metadata> {
+        self.file()
+            .metadata()
+            .map(|found| system::metadata_of_std(&found))
+            .map_err(|error| error_of_std(error, Tried::Stat))
+    }
+
+    /// Where it ends; of a block device, how large that is.
+    pub(crate) fn size(&self) -> Result<u64> {
+        system::size(self)
+    }
+
+    /// Makes what was written durable: content only (`fdatasync(2)`, where the system has it), or content
+    /// and metadata (`fsync(2)`, down to the platter on Apple's systems; `FlushFileBuffers`).
+    pub(crate) fn sync(&self, data_only: bool) -> Result<()> {
+        if data_only { self.file().sync_data() } else { self.file().sync_all() }
+            .map_err(|error| error_of_std(error, Tried::Sync))
+    }
+
+    /// Changes it, but for its bytes.
+    pub(crate) fn change(&self, change: &FileChange) -> Result<()> {
+        match change {
+            FileChange::SetLen(len) => {
+                self.file().set_len(*len).map_err(|error| error_of_std(error, change.tried()))
+            }
+            FileChange::Allocate(range) => {
+                on_range(range, |pos, len| system::allocate(self.file(), pos, len))
+            }
+            FileChange::PunchHole(range) => {
+                on_range(range, |pos, len| system::punch_hole(self.file(), pos, len))
+            }
+            FileChange::SetPermissions(permissions) => {
+                system::set_permissions(self.file(), *permissions)
+            }
+            FileChange::SetOwner(owner) => system::set_owner(self.file(), *owner),
+            FileChange::SetTimes(times) => system::set_times(self.file(), times),
+        }
+    }
+
+    /// The first stretch of data at or after `pos`.
+    pub(crate) fn next_data(&self, pos: u64) -> Result<Option<Range<u64>>> {
+        system::next_data(self.file(), pos)
+    }
+
+    /// What direct transfers are to be aligned to.
+    pub(crate) fn alignment(&self) -> Result<Alignment> {
+        system::alignment(self)
+    }
+
+    /// Locks the file, if nobody is in the way (`flock(2)`, `LockFileEx`).
+    pub(crate) fn try_lock(&self, lock: Lock) -> Result<bool> {
+        let tried = match lock {
+            Lock::Shared => self.file().try_lock_shared(),
+            Lock::Exclusive => self.file().try_lock(),
+        };
+        match tried {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error_of_std(error, Tried::Lock)),
+        }
+    }
+
+    /// Lets the lock go, if there is one.
+    pub(crate) fn unlock(&self) -> Result<()> {
+        match self.file().unlock() {
+            Err(error) if system::was_not_locked(&error) => Ok(()),
+            unlocked => unlocked.map_err(|error| error_of_std(error, Tried::Lock)),
+        }
+    }
+
+    /// Closes the file and says how that went. The handle is gone in any case.
+    pub(crate) fn close(self) -> Result<()> {
+        self.into_file().map_or(Ok(()), system::close)
+    }
+
+    /// Whether this is a regular file: one that answers without waiting for a peer.
+    #[inline]
+    pub(crate) fn is_regular(&self) -> bool {
+        *self.regular.get_or_init(|| self.file().metadata().is_ok_and(|found| found.is_file()))
+    }
+
+    /// Sleeps until a non-blocking object can be read (or written) again.
+    pub(crate) fn wait_ready(&self, tried: Tried) -> Result<()> {
+        system::wait_ready(self.file(), tried)
+    }
+}
+
+/// Systems take a start and a length, and refuse a length of none.
+fn on_range(range: &Range<u64>, call: impl FnOnce(u64, u64) -> Result<()>) -> Result<()> {
+    match range.end.checked_sub(range.start) {
+        Some(0) => Ok(()),
+        Some(len) => call(range.start, len),
+        None => Err(Error::new(ErrorKind::InvalidInput, Tried::Allocate)),
+    }
+}
