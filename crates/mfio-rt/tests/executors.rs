@@ -20,7 +20,7 @@ use mfio::backend::integration::{AsyncIo, Integration, Tokio};
 use mfio::backend::{IoBackend, IoBackendExt};
 use mfio::error::ErrorKind;
 use mfio::traits::{IoRead, IoWrite, sync};
-use mfio_rt::{Fs, NativeRt, Time};
+use mfio_rt::{FileOps, Fs, NativeRt, Time};
 
 use common::executors::{Executor, Runtime, TO_THE_END, everywhere, tokio_threads};
 use common::{

@@ -42,6 +42,7 @@ impl OsDir {
     }
 
     /// Whether there is no way out.
+    #[allow(dead_code, reason = "only a ring asks")]
     pub(crate) const fn is_confined(&self) -> bool {
         self.confined
     }
