@@ -7,7 +7,7 @@ use mfio::error::ErrorKind::{
 };
 use mfio::prelude::v1::{IoBackendExt, Result};
 use mfio_rt::fs::{DirChange, RenameOnto};
-use mfio_rt::{DirHandle, DirHandleExt, OpenOptions, PathBuf, virt::VirtRt};
+use mfio_rt::{DirHandle, DirHandleExt, Fs, OpenOptions, PathBuf, virt::VirtRt};
 
 const READ: OpenOptions = OpenOptions::new().read(true);
 const WRITE: OpenOptions = OpenOptions::new().write(true);

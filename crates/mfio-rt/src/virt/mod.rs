@@ -116,12 +116,6 @@ impl VirtRt {
         Self { core: Arc::new(core), root }
     }
 
-    /// The root directory, where relative paths start.
-    #[must_use]
-    pub fn current_dir(&self) -> Dir {
-        Dir::new(Arc::clone(&self.core), Arc::clone(&self.root))
-    }
-
     /// What it has done so far.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
@@ -143,6 +137,12 @@ impl Default for VirtRt {
 
 impl Fs for VirtRt {
     type FileHandle = File;
+    type DirHandle = Dir;
+
+    /// The root directory.
+    fn current_dir(&self) -> Dir {
+        Dir::new(Arc::clone(&self.core), Arc::clone(&self.root))
+    }
 
     fn open(&self, path: &Path, options: OpenOptions) -> impl Future<Output = Result<File>> + Send {
         self.current_dir().open_at(path::bytes(path).to_vec(), options)
