@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use mfio::error::Tried;
-use mfio::prelude::v1::*;
+use mfio::prelude::{blocking, v1::*};
 use mfio_rt::{Fs, NativeRt, OpenOptions};
 
 const PAGE: u64 = 4096;
@@ -79,6 +79,23 @@ impl<P: PacketPerms, Mem: PacketIo<P, u64>> PacketIo<P, u64> for AddressSpace<Me
     }
 }
 
+/// Whoever drives the memory drives the address space: so it serves blocking callers too.
+impl<Mem: IoBackend> IoBackend for AddressSpace<Mem> {
+    type Backend = Mem::Backend;
+
+    fn polling_handle(&self) -> Option<PollingHandle<'_>> {
+        self.memory.polling_handle()
+    }
+
+    fn get_backend(&self) -> BackendHandle<'_, Mem::Backend> {
+        self.memory.get_backend()
+    }
+
+    fn container(&self) -> Option<&BackendContainer<Mem::Backend>> {
+        self.memory.container()
+    }
+}
+
 /// What the guest would see, and what the tool sees of it.
 fn look_around() -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -86,24 +103,30 @@ fn look_around() -> Result<()> {
     std::fs::write(dir.path().join("memory.dump"), &dump)?;
 
     let rt = NativeRt::default();
+    let options = OpenOptions::new().read(true).write(true);
+    let file = rt.block_on(rt.open(&dir.path().join("memory.dump"), options))?;
+    let mut space = AddressSpace::new(file);
+    space.map(0x10, 40, 2); // two neighbours,
+    space.map(0x12, 7, 1); // then a page from elsewhere, then nothing,
+    space.map(0x14, 9, 1); // and one behind the hole.
+    space.map(0x20, 63, 1);
     rt.block_on(async {
-        let options = OpenOptions::new().read(true).write(true);
-        let mut space = AddressSpace::new(rt.open(&dir.path().join("memory.dump"), options).await?);
-        space.map(0x10, 40, 2); // two neighbours,
-        space.map(0x12, 7, 1); // then a page from elsewhere, then nothing.
-        space.map(0x20, 63, 1);
-
         // Across pages that lie apart.
         let mut across = vec![0; 16];
         space.read_all(0x12 * PAGE - 8, &mut across[..]).await?;
         assert_eq!(across, [[41; 8], [7; 8]].concat());
 
         // Into the hole: the error says how many bytes are good, and those are there.
-        let (outcome, bytes) = space.read_all(0x12 * PAGE, vec![0xff; 2 * PAGE as usize]).await;
-        let error = outcome.expect_err("half of it is not mapped");
-        println!("read of two pages at {:#x}: {error}", 0x12 * PAGE);
+        let (outcome, bytes) = space.read_all(0x12 * PAGE, vec![0xff; 3 * PAGE as usize]).await;
+        let error = outcome.expect_err("a third of it is not mapped");
+        println!("read of three pages at {:#x}: {error}", 0x12 * PAGE);
         assert_eq!((error.kind(), error.good_bytes()), (ErrorKind::NotFound, Some(PAGE)));
-        assert!(bytes[..PAGE as usize].iter().all(|byte| *byte == 7));
+        let pages: Vec<&[u8]> = bytes.chunks(PAGE as usize).collect();
+        assert!(pages[0].iter().all(|byte| *byte == 7));
+        // What is behind the hole came too; the hole itself is as it was.
+        assert!(
+            pages[1].iter().all(|byte| *byte == 0xff) && pages[2].iter().all(|byte| *byte == 9)
+        );
 
         // The same object takes writes.
         space.write(0x20 * PAGE + 4, &0xdead_beef_u32).await?;
@@ -112,8 +135,12 @@ fn look_around() -> Result<()> {
         // The last address there is, and one request too far.
         let beyond = space.read::<u64>(u64::MAX - 3).await.expect_err("there is nothing");
         println!("read at the end of all addresses: {beyond}");
-        Ok(())
-    })
+        Ok::<_, Error>(())
+    })?;
+
+    // The same object, for blocking code.
+    assert_eq!(blocking::SyncIoRead::read::<u32>(&space, 0x20 * PAGE + 4)?, 0xdead_beef);
+    Ok(())
 }
 
 fn main() {
