@@ -41,6 +41,18 @@ pub(crate) enum Means {
     Drop,
 }
 
+impl How {
+    /// The same for memory in several pieces, which drivers do not get as one.
+    pub(crate) fn without_alloc(mut self) -> Self {
+        self.means = match self.means {
+            Means::Partial | Means::Detour | Means::Zeroed => Means::Transfer,
+            Means::AllocError => Means::Error,
+            means => means,
+        };
+        self
+    }
+}
+
 /// What drivers may leave in memory that they do not commit.
 pub(crate) const GARBAGE: u8 = 0xDD;
 
@@ -70,6 +82,8 @@ pub(crate) struct Model {
     /// Orphaned outcomes that the object has kept.
     pub(crate) kept: usize,
     pub(crate) was_split: bool,
+    /// Where its buffers end, if it has several.
+    pub(crate) bounds: Vec<usize>,
     /// The waker that the end will wake.
     pub(crate) waker: Option<usize>,
 }
@@ -94,6 +108,7 @@ impl Model {
             outstanding: 0,
             kept: 0,
             was_split: false,
+            bounds: Vec::new(),
             waker: None,
         }
     }
@@ -118,6 +133,12 @@ impl Model {
     /// Nothing reaches its memory any more.
     pub(crate) fn is_over(&self) -> bool {
         self.stage == Stage::Gone && self.outstanding == 0 && self.kept == 0
+    }
+
+    /// Whether a piece lies in more than one buffer.
+    pub(crate) fn crosses(&self, piece: Piece) -> bool {
+        let (start, end) = (index(piece.start), index(piece.start + piece.len));
+        self.bounds.iter().any(|bound| start < *bound && *bound < end)
     }
 
     pub(crate) fn bytes(&self, piece: Piece) -> &[u8] {

@@ -21,12 +21,14 @@ pub(crate) enum AnyView {
 
 /// An outcome that nobody waits for, of whichever permissions.
 pub(crate) trait Orphan: Send {
-    fn bytes(&self) -> &[u8];
+    fn bytes(&self) -> Vec<u8>;
 }
 
 impl<P: PacketPerms> Orphan for OrphanedView<P> {
-    fn bytes(&self) -> &[u8] {
-        self.as_slice().expect("packets here are in one piece")
+    fn bytes(&self) -> Vec<u8> {
+        let bytes: Vec<u8> = self.good_slices().flatten().copied().collect();
+        assert!(self.as_slice().is_none_or(|slice| slice == bytes));
+        bytes
     }
 }
 
@@ -51,7 +53,7 @@ fn error(kind: ErrorKind) -> Error {
 }
 
 fn alloc<P: PacketPerms>(view: BoundPacketView<P>) -> AllocatedView<P> {
-    view.try_alloc().expect("all packets have memory")
+    view.try_alloc().expect("it is in one piece")
 }
 
 /// Permissions that the object knows how to serve.
@@ -194,6 +196,18 @@ impl AnyView {
             Self::Write(view) => split(view, at),
             Self::Read(view) => split(view, at),
             Self::ReadWrite(view) => split(view, at),
+        }
+    }
+
+    /// The view back, whose memory is in several pieces.
+    pub(crate) fn refused_alloc(self) -> Self {
+        fn refused<P: Serve>(view: BoundPacketView<P>) -> AnyView {
+            P::any(view.try_alloc().expect_err("it is in several pieces"))
+        }
+        match self {
+            Self::Write(view) => refused(view),
+            Self::Read(view) => refused(view),
+            Self::ReadWrite(view) => refused(view),
         }
     }
 

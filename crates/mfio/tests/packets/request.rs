@@ -28,6 +28,8 @@ pub(crate) enum Store {
     Packet,
     Vec,
     Boxed,
+    /// Several vectors.
+    Vectored,
     /// Memory that tells when it is dropped.
     Probe,
     /// A borrowed slice, through `read_all` and `write_all`.
@@ -155,6 +157,33 @@ impl<P: PacketPerms, B: StableMemory + AsRef<[u8]>> Looks for MemoryPacket<P, B>
     }
 }
 
+impl<P: PacketPerms> Looks for VectoredPacket<P, Vec<u8>> {
+    fn look(&self) -> Look {
+        let slices = self.header().and_then(Packet::good_slices).expect("it has ended");
+        let shown = slices.flatten().copied().collect();
+        Look {
+            outcome: self.min_error().map_or(Ok(()), Err),
+            shown: Some((self.error_clamp(), shown)),
+            memory: Some(self.concat()),
+            copied: false,
+        }
+    }
+}
+
+/// Bytes of each buffer of a vectored packet, of which every third is empty.
+pub(crate) const BUFFERS: [usize; 3] = [7, 30, 0];
+
+/// Cuts `bytes` into buffers.
+pub(crate) fn buffers(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut buffers = Vec::new();
+    while !bytes.is_empty() {
+        let (now, rest) = bytes.split_at(BUFFERS[buffers.len() % BUFFERS.len()].min(bytes.len()));
+        buffers.push(now.to_vec());
+        bytes = rest;
+    }
+    buffers
+}
+
 /// A packet, and what its backend may do with it.
 struct Sent<P, S>(S, std::marker::PhantomData<P>);
 
@@ -208,7 +237,7 @@ pub(crate) fn start(side: Side, store: Store, start: Start) -> Request {
             shows_nothing(&packet_box);
             packet::<Read, _>(packet_box, start.way, start.pos, start.asked)
         }
-        (Side::ReadWrite, Store::Vec | Store::Boxed | Store::Probe) => {
+        (Side::ReadWrite, Store::Vec | Store::Boxed | Store::Vectored | Store::Probe) => {
             owned::<ReadWrite>(store, start)
         }
         (Side::ReadWrite, _) => {
@@ -231,6 +260,9 @@ fn owned<P: Serve>(store: Store, start: Start) -> Request {
     let Start { way, pos, bytes, asked, drops } = start;
     match store {
         Store::Boxed => packet(OwnedPacket::<P>::from(bytes.into_boxed_slice()), way, pos, asked),
+        Store::Vectored => {
+            packet(VectoredPacket::<P, Vec<u8>>::from(buffers(&bytes)), way, pos, asked)
+        }
         Store::Probe => {
             let probe = Probe(bytes.into_boxed_slice(), drops);
             packet(MemoryPacket::<P, Probe>::from(probe), way, pos, asked)

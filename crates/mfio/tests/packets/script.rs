@@ -100,8 +100,9 @@ impl<'a> Script<'a> {
     }
 
     pub(crate) fn store(&mut self) -> Store {
-        match self.byte() % 7 {
+        match self.byte() % 8 {
             0 => Store::Packet,
+            7 => Store::Vectored,
             1 => Store::Vec,
             2 => Store::Boxed,
             3 => Store::Probe,

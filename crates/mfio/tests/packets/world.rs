@@ -14,7 +14,7 @@ use mfio::packet::PacketId;
 use super::{
     model::{Expected, How, Means, Model, Piece, Stage, arrivals},
     object::{AnyView, CANCEL, Finished, Heard, Object, Orphan, Way},
-    request::{Again, Ended, Look, Request, Start, Store, start},
+    request::{Again, Ended, Look, Request, Start, Store, buffers, start},
     script::{Script, Seen, Step},
     wakers::{WAKERS, Wakers},
 };
@@ -63,6 +63,16 @@ pub(crate) struct World {
     back: Vec<Back>,
     wakers: Wakers,
     seen: Seen,
+}
+
+/// Where the buffers of a vectored packet of these bytes end.
+fn bounds(bytes: &[u8]) -> Vec<usize> {
+    let mut end = 0;
+    let ends = |buffer: Vec<u8>| {
+        end += buffer.len();
+        end
+    };
+    buffers(bytes).into_iter().map(ends).collect()
 }
 
 impl World {
@@ -143,7 +153,10 @@ impl World {
         };
         let way = Arc::new(Way { layers: script.layers(), object: self.object.clone() });
         let (asked, drops) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let model = Model::new(side, pos, bytes.clone());
+        let mut model = Model::new(side, pos, bytes.clone());
+        if store == Store::Vectored {
+            model.bounds = bounds(&bytes);
+        }
         let begin =
             Start { way: way.clone(), pos, bytes, asked: asked.clone(), drops: drops.clone() };
         let future = Some(start(side, store, begin));
@@ -160,7 +173,8 @@ impl World {
         let way = Arc::new(Way { layers: script.layers(), object: self.object.clone() });
         let asked = Arc::<AtomicBool>::default();
         let Entry { model, store, drops, .. } = &self.entries[old];
-        let model = Model::new(model.side, pos, model.memory.clone());
+        let bounds = model.bounds.clone();
+        let model = Model { bounds, ..Model::new(model.side, pos, model.memory.clone()) };
         let (store, drops) = (*store, drops.clone());
         let future = Some(packet.send(way.clone(), pos, asked.clone()));
         self.entries.push(Entry { future, model, way, asked, store, drops, id: None });
@@ -361,9 +375,24 @@ impl World {
 
     fn end(&mut self, script: &mut Script<'_>, elsewhere: bool) {
         let Some(index) = script.choose(self.held.len()) else { return };
-        let held = self.held.remove(index);
-        let how = script.how(held.piece.len);
-        self.end_piece(held, &how, elsewhere);
+        let Held { entry, piece, view } = self.held.remove(index);
+        let (view, how) = self.how(script, entry, piece, view);
+        self.end_piece(Held { entry, piece, view }, &how, elsewhere);
+    }
+
+    /// How a piece ends. What lies in several buffers gives no memory away.
+    fn how(
+        &self,
+        script: &mut Script<'_>,
+        entry: usize,
+        piece: Piece,
+        view: AnyView,
+    ) -> (AnyView, How) {
+        let how = script.how(piece.len);
+        if self.entries[entry].model.crosses(piece) {
+            return (view.refused_alloc(), how.without_alloc());
+        }
+        (view, how)
     }
 
     fn end_piece(&mut self, Held { entry, piece, view }: Held, how: &How, elsewhere: bool) {
@@ -401,7 +430,7 @@ impl World {
             }
             (orphan, expected) => panic!(
                 "an outcome is kept by the wrong one: {:?}, not {expected:?}",
-                orphan.map(|orphan| orphan.bytes().to_vec())
+                orphan.map(|orphan| orphan.bytes())
             ),
         }
     }
@@ -423,7 +452,7 @@ impl World {
             return;
         }
         let Held { piece, view, .. } = self.held.remove(index);
-        let how = script.how(piece.len);
+        let (view, how) = self.how(script, entry, piece, view);
         self.seen.races += 1;
         if drops {
             self.race_of_drop(entry, piece, view, &how);
