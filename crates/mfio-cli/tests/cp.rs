@@ -466,50 +466,6 @@ fn a_file_size_limit_is_told_and_leaves_nothing() {
     assert_no_temporaries(f.dir.path());
 }
 
-/// A mounted file system of 4 MiB, unmounted at the end.
-struct SmallDisk<'a>(&'a Path);
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(self.0).status();
-    }
-}
-
-#[test]
-fn a_full_disk_is_told_and_leaves_nothing() {
-    let f = Fixture::new();
-    let disk = f.path("disk");
-    fs::create_dir(&disk).unwrap();
-    let mut mount = std::process::Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=4m", "mfio-test"]).arg(&disk);
-    match mount.output() {
-        Ok(output) if output.status.success() => {}
-        _ => {
-            println!("skipped: mounting a small file system needs root");
-            return;
-        }
-    }
-    let _disk = SmallDisk(&disk);
-    let src = f.path("src");
-    fs::create_dir(&src).unwrap();
-    fs::write(src.join("big"), noise(6 << 20, 1)).unwrap();
-    fs::write(src.join("small"), noise(100, 2)).unwrap();
-    for backend in ["io_uring", "thread"] {
-        let output =
-            run(mfio().args(["cp", "-r", "--json", "--backend", backend]).args([&src, &disk]));
-        if code(&output) == 3 {
-            println!("skipped: {backend}");
-            continue;
-        }
-        assert_eq!(code(&output), 1);
-        let summary = json(&output);
-        assert_eq!(summary["failed"][0]["os_code"], 28, "{summary}");
-        assert!(!disk.join("src/big").exists());
-        assert_no_temporaries(&disk);
-        fs::remove_dir_all(disk.join("src")).unwrap();
-    }
-}
-
 #[test]
 fn leftovers_of_a_killed_run_disturb_nobody() {
     let f = Fixture::new();

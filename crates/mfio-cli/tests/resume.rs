@@ -21,9 +21,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Files in the tree of these tests.
-const FILES: u64 = 600;
+const FILES: u64 = 300;
 /// Directories that they are in.
-const FOLDERS: u64 = 10;
+const FOLDERS: u64 = 5;
 /// Large files beside them.
 const LARGE: u64 = 2;
 /// What there is to copy: every directory has a link and a further name of a file, too.
@@ -42,7 +42,7 @@ fn make_tree(root: &Path) {
         symlink("deeper/7", root.join(format!("{folder}/link"))).unwrap();
     }
     for large in 0..LARGE {
-        fs::write(root.join(format!("large-{large}")), noise(5 << 20, large)).unwrap();
+        fs::write(root.join(format!("large-{large}")), noise(3 << 20, large)).unwrap();
     }
     fs::set_permissions(root.join("3/deeper"), fs::Permissions::from_mode(0o555)).unwrap();
 }
@@ -148,7 +148,7 @@ fn after_a_kill_the_rest_is_copied_and_nothing_else() {
     let (src, dst) = (dir.path().join("src"), dir.path().join("dst"));
     make_tree(&src);
     let mut caught = 0;
-    for files in [1, 100, 400] {
+    for files in [1, 50, 200] {
         let output = interrupt_after(files, "-KILL", &src, &dst);
         caught += u32::from(output.status.code().is_none());
         assert_whole_files_only(&src, &dst);
