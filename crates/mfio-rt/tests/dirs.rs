@@ -7,6 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -38,6 +39,44 @@ fn names(entries: &[DirEntry]) -> BTreeSet<PathBuf> {
 #[track_caller]
 fn expect(error: Error, kind: ErrorKind, errno: Errno) {
     assert_eq!((error.kind(), error.os_code()), (kind, Some(errno.raw_os_error())), "{error:?}");
+}
+
+#[test]
+fn ranges_are_copied_inside_the_kernel_where_it_can() {
+    limited(|| {
+        on_every_runtime!(|_name, rt| {
+            let temp = tempfile::tempdir().unwrap();
+            let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+            std::fs::write(temp.path().join("from"), &bytes).unwrap();
+            rt.block_on(async {
+                let dir = rt.current_dir().open_dir(temp.path()).await?;
+                let (from, to) = (dir.open_file("from", READ).await?, "to");
+                let to = dir.open_file(to, CREATE).await?;
+                match from.copy_range(&to, 100_000..200_000).await {
+                    Err(error) if error.kind() == ErrorKind::Unsupported => {
+                        println!("skipped: not between files here");
+                        return Ok(());
+                    }
+                    copied => assert_eq!(copied?, 100_000),
+                }
+                assert_eq!(from.copy_range(&to, 299_990..u64::MAX).await?, 10);
+                // Behind the end, before the start, and past all that a file can have.
+                let none = [300_000..400_000, 5..5, i64::MAX as u64..u64::MAX];
+                for range in none.into_iter().chain([Range { start: 9, end: 3 }]) {
+                    assert_eq!(from.copy_range(&to, range).await?, 0);
+                }
+                let copied = std::fs::read(temp.path().join("to")).unwrap();
+                assert_eq!(copied.len(), bytes.len());
+                assert!(copied[100_000..200_000] == bytes[100_000..200_000]);
+                assert!(copied[299_990..] == bytes[299_990..]);
+                assert!(copied[..100_000].iter().chain(&copied[200_000..299_990]).all(|b| *b == 0));
+                // Who may not write is told.
+                assert!(to.copy_range(&from, 0..9).await.is_err());
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+        });
+    });
 }
 
 #[test]

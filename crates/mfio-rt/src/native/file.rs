@@ -69,6 +69,46 @@ impl File {
         Request::new(&self.core, file.ok_or(busy).map(|file| Work::Close(Some(file))))
     }
 
+    /// Copy the bytes at `range` of this file to the same place of `to`, inside the kernel
+    /// (`copy_file_range(2)`): they may share storage afterwards, and pass through no buffer. Gives how many
+    /// were copied; fewer than asked for, down to none, where the range passes the end of this file or the
+    /// system stops in between.
+    ///
+    /// **Cancel safety**: a copy whose future is dropped may have been carried out, in whole or in part.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] where these two files need to be read and written instead, as always where
+    /// the system has no such call (it is Linux's); nothing is copied then. Else those of the system.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mfio_rt::{File, Fs, NativeRt, OpenOptions, fs::FileOps};
+    /// # use mfio::{error::ErrorKind, prelude::v1::*};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    /// # std::fs::write(&from, "0123456789").unwrap();
+    /// # let rt = NativeRt::default();
+    /// # rt.block_on(async {
+    /// let from = rt.open(&from, OpenOptions::new().read(true)).await?;
+    /// let to = rt.open(&to, OpenOptions::new().read(true).write(true).create(true)).await?;
+    /// match from.copy_range(&to, 5..100).await {
+    ///     Ok(bytes) => assert!(bytes == 5 && to.size().await? == 10),
+    ///     Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported), // so read and write
+    /// }
+    /// # Ok::<_, Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn copy_range(
+        &self,
+        to: &Self,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<u64>> + Send + use<> {
+        let to = Arc::clone(&to.file);
+        self.plain(Tried::Copy, move |from| from.copy_range(&to, range))
+    }
+
     /// Plain system calls on this file, in the blocking pool.
     fn plain<T: Send + 'static>(
         &self,

@@ -5,7 +5,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use super::{error_of_std, system};
+use super::{error_of_std, own, system};
+use crate::driver::op::MAX_TRANSFER;
 use crate::fs::{Alignment, Durability, FileChange, Lock, Metadata};
 use mfio::error::{Error, ErrorKind, Result, Tried};
 
@@ -144,6 +145,29 @@ impl OsFile {
             }
             FileChange::SetOwner(owner) => system::set_owner(self.file(), *owner),
             FileChange::SetTimes(times) => system::set_times(self.file(), times),
+        }
+    }
+
+    /// Copies a range to the same place of another file, inside the kernel. One call, which may copy less.
+    pub(crate) fn copy_range(&self, to: &Self, range: Range<u64>) -> Result<u64> {
+        let len = range.end.saturating_sub(range.start);
+        // A file ends at i64::MAX on every system served here.
+        let room = i64::MAX.unsigned_abs().saturating_sub(range.start);
+        let len = usize::try_from(len.min(room)).map_or(MAX_TRANSFER, |len| len.min(MAX_TRANSFER));
+        if len == 0 {
+            return Ok(0);
+        }
+        loop {
+            match own::copy_range(self.file(), to.file(), range.start, len) {
+                None => return Err(Error::new(ErrorKind::Unsupported, Tried::Copy)),
+                Some(Ok(copied)) => return Ok(u64::try_from(copied).unwrap_or(0)),
+                Some(Err(error)) => {
+                    let error = error_of_std(error.into(), Tried::Copy);
+                    if !system::interrupted(&error) {
+                        return Err(error);
+                    }
+                }
+            }
         }
     }
 
