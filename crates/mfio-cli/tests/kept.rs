@@ -89,6 +89,22 @@ fn times_of_files_links_and_directories() {
     assert_eq!(times(&file), TIMES[0]);
 }
 
+/// Without files, whose copies would keep the directories above them open for a while.
+#[test]
+fn times_of_directories_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (src, dst) = (dir.path().join("src"), dir.path().join("dst"));
+    fs::create_dir_all(src.join("a/b/c/d")).unwrap();
+    let paths = ["a/b/c/d", "a/b/c", "a/b", "a", ""];
+    for (number, path) in paths.iter().enumerate() {
+        set_times(&src.join(path), TIMES[number % TIMES.len()]);
+    }
+    succeeded(&run(mfio().args(["cp", "-r"]).args([&src, &dst])));
+    for (number, path) in paths.iter().enumerate() {
+        assert_eq!(times(&dst.join(path)), TIMES[number % TIMES.len()], "{path:?}");
+    }
+}
+
 #[test]
 fn owners_where_they_may_be_given() {
     if !is_root() {

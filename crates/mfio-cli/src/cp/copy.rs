@@ -201,7 +201,7 @@ async fn file(cx: &Context<'_>, job: &Job) -> Result<u64, Stop> {
     let mode = cx.creation.mode_for(&kept);
     let (temp, dst) = create(cx, job, mode).await?;
     let pair = Pair { src, dst, src_path: &job.src, dst_path: &job.dst };
-    let copied = blocks::copy(cx, &pair, &job.metadata, temp.path()).await?;
+    let copied = blocks::copy(cx, &pair, &job.metadata).await?;
     if cx.verify
         && let Some(pos) = verify::difference(cx, &pair, copied).await?
     {

@@ -39,7 +39,7 @@ const MAX_FILES_IN_FLIGHT: u64 = 64;
 /// more is the directory of a name that waits for this file.
 const DESCRIPTORS_PER_FILE: u64 = 4;
 /// Descriptors that are not for files: the standard streams, the ring and what wakes it, the signal
-/// pipe, the directories that are read and written, a file that is looked at for holes.
+/// pipe, the directories that are read and written.
 const OTHER_DESCRIPTORS: u64 = 24;
 
 /// Copy a file, or with -r a tree.

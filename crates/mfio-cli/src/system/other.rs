@@ -4,7 +4,6 @@ use super::Fact;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileTimes, Metadata};
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 
 /// What files the program may hold open at once where the system does not tell.
@@ -118,11 +117,6 @@ pub(crate) fn special_kind(kind: std::fs::FileType) -> Option<&'static str> {
 /// Holes are not looked for.
 pub(crate) fn may_have_holes(_metadata: &Metadata) -> bool {
     false
-}
-
-/// All of it.
-pub(crate) fn data_ranges(_path: &Path, len: u64) -> Vec<Range<u64>> {
-    std::iter::once(0..len).collect()
 }
 
 /// Never calls it: the system's own handling ends the process. A temporary file may stay behind then,

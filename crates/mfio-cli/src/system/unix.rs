@@ -1,12 +1,10 @@
 //! Unix: everything is there.
 
 use super::Fact;
-use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::io;
-use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -71,35 +69,6 @@ pub(crate) fn special_kind(kind: std::fs::FileType) -> Option<&'static str> {
 /// Whether the file takes less room than its length, so that it is worth looking for holes.
 pub(crate) fn may_have_holes(metadata: &Metadata) -> bool {
     metadata.blocks().saturating_mul(STAT_BLOCK) < metadata.len()
-}
-
-/// The ranges of the file's first `len` bytes that hold data; between them are holes (lseek(2),
-/// `SEEK_DATA`). Asking is best effort: a file system that cannot tell has no holes.
-pub(crate) fn data_ranges(path: &Path, len: u64) -> Vec<Range<u64>> {
-    use rustix::fs::SeekFrom;
-    let whole = 0..len;
-    let Ok(file) = std::fs::File::open(path) else {
-        return vec![whole];
-    };
-    let mut ranges = Vec::new();
-    let mut at = 0;
-    while at < len {
-        let start = match rustix::fs::seek(&file, SeekFrom::Data(at)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => break, // a hole up to the end
-            Err(_) => return vec![whole],
-        };
-        // After data there is always a hole: the end of the file counts as one.
-        let Ok(end) = rustix::fs::seek(&file, SeekFrom::Hole(start)) else {
-            return vec![whole];
-        };
-        if start >= len || end <= start {
-            break; // the file changes while it is looked at
-        }
-        ranges.push(start..end.min(len));
-        at = end;
-    }
-    ranges
 }
 
 /// Raises the limit on open files as far as the process may, and returns it.
@@ -207,7 +176,6 @@ pub(crate) fn shortened(name: &OsStr, max: usize) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::FileExt;
 
     #[test]
     fn names_are_shortened_between_characters() {
@@ -216,19 +184,5 @@ mod tests {
         assert_eq!(shortened(OsStr::new("ab"), 40), "ab");
         let raw = OsStr::from_bytes(b"a\xff\xfe");
         assert_eq!(shortened(raw, 2).as_bytes(), b"a\xff");
-    }
-
-    #[test]
-    fn data_ranges_cover_all_data() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("sparse");
-        let file = std::fs::File::create(&path).unwrap();
-        file.write_all_at(b"x", 3 << 20).unwrap();
-        file.set_len(8 << 20).unwrap();
-        let ranges = data_ranges(&path, 8 << 20);
-        assert!(ranges.iter().any(|r| r.contains(&(3 << 20))), "{ranges:?}");
-        assert!(ranges.windows(2).all(|w| w[0].end <= w[1].start));
-        assert!(ranges.iter().all(|r| r.end <= 8 << 20));
-        assert_eq!(data_ranges(&path, 0), []);
     }
 }
