@@ -273,6 +273,27 @@ fn names_in_memory_are_what_they_are_on_linux() {
     }
 }
 
+/// The table itself is no guess: the system that it is about says the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_native_runtimes_answer_the_same() {
+    for (backend, rt) in mfio_rt::NativeRt::builder().enable_all().build_each() {
+        let Ok(rt) = rt else {
+            println!("skipped: {backend}");
+            continue;
+        };
+        for (what, expected) in all() {
+            let folder = tempfile::tempdir().unwrap();
+            let found = rt.block_on(async {
+                let dir = rt.current_dir().open_dir(folder.path()).await?;
+                scene(&dir).await?;
+                Ok::<_, mfio::error::Error>(outcome(&dir, what.clone()).await)
+            });
+            assert_eq!(found.unwrap(), expected, "{backend}: {what:?}");
+        }
+    }
+}
+
 /// From below the root, by a handle, the answers are the same; only what is above is out of reach for one
 /// that is confined.
 #[test]

@@ -57,6 +57,13 @@ impl OpenOptions {
         }
     }
 
+    /// Whether they mean something together. What does not is refused before any system is asked.
+    pub(crate) const fn make_sense(&self) -> bool {
+        let writes = self.write || self.append;
+        let changes = self.truncate || self.create || self.create_new;
+        !(self.append && self.truncate) && (writes || (self.read && !changes))
+    }
+
     /// Allow reading.
     #[must_use]
     pub const fn read(mut self, yes: bool) -> Self {

@@ -67,24 +67,15 @@ impl Dir {
         };
         let core = Arc::clone(&self.core);
         let opening = self.ask(Tried::Open, move |disk, start| {
-            check_options(&options)?;
+            if !options.make_sense() {
+                return Err(ErrorKind::InvalidInput);
+            }
             let opened = disk.open_path(start, &path, &options)?;
             // Last: a handle that is dropped here would wait for the lock that is held.
             Ok(Open::new(shared, opened, access))
         });
         async move { opening.await.map(|open| File::new(core, open)) }
     }
-}
-
-/// Refuses combinations that mean nothing.
-fn check_options(options: &OpenOptions) -> disk::Result<()> {
-    let writes = options.write || options.append;
-    let changes = options.truncate || options.create || options.create_new;
-    let cuts_what_it_keeps = options.append && options.truncate && !options.create_new;
-    if (writes || (options.read && !changes)) && !cuts_what_it_keeps {
-        return Ok(());
-    }
-    Err(ErrorKind::InvalidInput)
 }
 
 impl DirHandle for Dir {

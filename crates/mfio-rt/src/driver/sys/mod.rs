@@ -44,10 +44,7 @@ use mfio::error::{Error, ErrorKind, Result, Tried};
 
 /// Refuses combinations that no system gives a meaning to, before any of them is asked.
 fn check_options(options: &OpenOptions) -> Result<()> {
-    let writes = options.write || options.append;
-    let changes = options.truncate || options.create || options.create_new;
-    let makes_sense = !(options.append && options.truncate);
-    if makes_sense && (writes || (options.read && !changes)) {
+    if options.make_sense() {
         Ok(())
     } else {
         Err(Error::new(ErrorKind::InvalidInput, Tried::Open))
