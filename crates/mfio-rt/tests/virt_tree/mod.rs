@@ -51,7 +51,7 @@ impl Script<'_> {
 }
 
 /// Plays a script, and panics where the runtime and the model disagree.
-pub fn play(script: &[u8]) {
+pub(crate) fn play(script: &[u8]) {
     let mut script = Script(script);
     let Some(first) = script.byte() else { return };
     let builder = match first {
@@ -89,7 +89,7 @@ async fn step(dir: &Dir, model: &mut Model, script: &mut Script<'_>) -> Option<(
         0 | 1 => {
             let (pos, len, fill) = (script.number()?, script.number()?, script.byte()?);
             let bytes = vec![fill; len];
-            let options = WRITE.create(what % 12 == 0).truncate(what & 128 != 0);
+            let options = WRITE.create(what.is_multiple_of(12)).truncate(what & 128 != 0);
             let written = async {
                 dir.open_file(&path, options).await?.write_all(wide(pos), &bytes[..]).await
             };
@@ -144,7 +144,7 @@ async fn step(dir: &Dir, model: &mut Model, script: &mut Script<'_>) -> Option<(
 }
 
 fn options_of(what: u8) -> model::Opening {
-    model::Opening { create: what % 12 == 0, truncate: what & 128 != 0 }
+    model::Opening { create: what.is_multiple_of(12), truncate: what & 128 != 0 }
 }
 
 fn kind<T>(outcome: Result<T>) -> Option<ErrorKind> {
