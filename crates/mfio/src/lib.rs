@@ -63,6 +63,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod backend;
+#[cfg(feature = "compat")]
+pub mod compat;
 pub mod error;
 pub mod io;
 pub mod metrics;
@@ -76,6 +78,11 @@ pub mod traits {
     /// The blocking faces.
     pub mod sync {
         pub use crate::io::blocking::{SyncIoRead, SyncIoWrite};
+    }
+
+    /// The faces without positions: at a cursor, or on a stream.
+    pub mod stream {
+        pub use crate::io::stream::{AsyncRead, AsyncWrite, Sequential};
     }
 }
 
@@ -94,12 +101,21 @@ pub mod prelude {
         };
         pub use crate::error::{Error, ErrorKind, Result};
         pub use crate::io::positional::{IoRead, IoWrite};
-        pub use crate::io::{NoPos, PacketIo, PacketIoExt};
+        pub use crate::io::{NoPos, PacketIo, PacketIoExt, Seekable};
         pub use crate::packet::perms::{PacketPerms, Read, ReadWrite, Write};
         pub use crate::packet::{
-            BoundPacketView, IntoPacket, OwnedPacket, Packet, PacketBox, PacketStore, VecPacket,
-            VectoredPacket,
+            AlignedBuf, BoundPacketView, Fragment, IntoPacket, OwnedPacket, Packet, PacketBox,
+            PacketStore, VecPacket, VectoredPacket,
         };
+    }
+
+    /// The faces without positions. Beside [`v1`] their method names would be ambiguous with those of
+    /// [`IoRead`](crate::traits::IoRead) and [`IoWrite`](crate::traits::IoWrite).
+    pub mod stream {
+        pub use crate::backend::{IoBackend, IoBackendExt};
+        pub use crate::error::{Error, ErrorKind, Result};
+        pub use crate::io::stream::{AsyncRead, AsyncWrite};
+        pub use crate::io::{NoPos, PacketIo, Seekable};
     }
 
     /// The blocking faces. Beside [`v1`] their method names would be ambiguous with the async ones.

@@ -32,10 +32,12 @@ use std::{
 };
 
 use allocations::live_nodes;
+use futures_util::StreamExt;
 use mfio::{
-    io::{Exact, IoFut},
+    io::{Exact, IoFut, IoToFn, stream::ExactHere},
     packet::{MemoryPacket, StableMemory},
     prelude::v1::*,
+    traits::stream,
 };
 use objects::{Driven, Leaf, Shared, Side, Tree, within_limit};
 
@@ -174,6 +176,23 @@ impl<Io: PacketIo<P, u64>, P: PacketPerms, S: PacketStore<P>> Cancel for IoFut<'
     }
 }
 
+impl<Io: PacketIo<P, u64>, P: PacketPerms, T: IntoPacket<P>> Cancel for IoToFn<'_, Io, P, u64, T> {
+    fn cancelled(self) -> Self {
+        self.cancel()
+    }
+}
+
+impl<S, P, T> Cancel for ExactHere<'_, S, P, u64, T>
+where
+    S: stream::Sequential<P, u64>,
+    P: PacketPerms,
+    T: IntoPacket<P>,
+{
+    fn cancelled(self) -> Self {
+        self.cancel()
+    }
+}
+
 impl<F: Future + Cancel + Unpin> Future for Cancels<F> {
     type Output = F::Output;
 
@@ -284,6 +303,53 @@ fn kinds() -> Vec<Kind> {
         }),
         kind("write_all of a vector", false, true, |o, _, at| {
             boxed(o.write_all(0, vec![5; LEN]), at, |(outcome, _)| fair(outcome))
+        }),
+        kind("io_to_fn", false, true, |o, _, at| {
+            let packet = OwnedPacketOf::<Write>::from(Owned::new());
+            let sent = o.io_to_fn(0, packet, |fragment, error| {
+                assert!(error.is_some() || fragment.slices().flatten().all(|byte| *byte == 1));
+            });
+            boxed(sent, at, |(outcome, _)| fair(outcome))
+        }),
+        kind("io_to_stream", false, false, |o, _, _| {
+            Box::pin(async move {
+                let mut fragments = o.io_to_stream(0, vectored::<Write>(), Vec::new());
+                let mut bytes = 0;
+                while let Some((fragment, error)) = fragments.next().await {
+                    assert!(error.is_none());
+                    bytes += fragment.len();
+                }
+                assert_eq!(bytes, 2 * LEN as u64);
+                drop(fragments.into_packet().await);
+            })
+        }),
+        kind("read at a cursor", true, false, |o, buffers, _| {
+            Box::pin(async move {
+                let at = Seekable::from(o);
+                assert_eq!(stream::AsyncRead::read(&at, &mut buffers.read).await, Ok(LEN));
+                assert_eq!(at.position(), LEN as u64);
+            })
+        }),
+        kind("read_to_end at a cursor", false, false, |o, buffers, _| {
+            Box::pin(async move {
+                let at = Seekable::from(o);
+                let read = stream::AsyncRead::read_to_end(&at, &mut buffers.to_end).await;
+                assert_eq!(read, Ok(2 * LEN));
+            })
+        }),
+        kind("write at a cursor", true, false, |o, buffers, _| {
+            Box::pin(async move {
+                let at = Seekable::from(o);
+                assert_eq!(stream::AsyncWrite::write(&at, &buffers.write).await, Ok(LEN));
+            })
+        }),
+        kind("write_all at a cursor", false, true, |o, _, at| {
+            Box::pin(async move {
+                let cursor = Seekable::from(o);
+                let packet = OwnedPacketOf::<Read>::from(Owned::new());
+                let written = stream::AsyncWrite::write_all(&cursor, packet);
+                boxed(written, at, |(outcome, _)| fair(outcome)).await;
+            })
         }),
     ]
 }

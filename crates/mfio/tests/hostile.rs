@@ -16,6 +16,8 @@ use std::{
     task::{Context, Waker},
 };
 
+use futures_util::StreamExt;
+use mfio::io::Ended;
 use mfio::prelude::v1::*;
 use mfio::traits::sync::{SyncIoRead, SyncIoWrite};
 use objects::{Driven, Fate, Leaf, Shared, Side, Tree, within_limit};
@@ -190,6 +192,14 @@ fn read_all_ways(built: &Built, driven: &Driven, pos: u64, len: usize) {
     assert_eq!(packet.error_clamp(), built.expected(pos, len as u64).0);
     check_read(built, pos, &packet.take().concat(), outcome);
 
+    let packet = VectoredPacket::from(scattered(&vec![0; len]));
+    let mut stream = driven.io_to_stream(pos, packet, std::collections::VecDeque::new());
+    let fragments = driven.block_on((&mut stream).collect::<Vec<_>>());
+    check_fragments(built, pos, len, &fragments);
+    drop(fragments);
+    let (outcome, packet) = driven.block_on(stream.into_packet());
+    check_read(built, pos, &packet.take().concat(), outcome);
+
     let packet = driven.block_on(driven.io(pos, Packet::<Write>::new_buf(len)));
     let outcome = packet.min_error().map_or(Ok(()), Err);
     agrees::<Write>(outcome, built.expected(pos, len as u64));
@@ -207,6 +217,26 @@ fn read_all_ways(built: &Built, driven: &Driven, pos: u64, len: usize) {
     let mut appended = vec![1, 2, 3];
     let end = SyncIoRead::read_to_end(driven, pos, &mut appended);
     check_to_end(built, pos, &appended, end);
+}
+
+/// Each byte is in one fragment, which failed or not as the byte's fate says.
+fn check_fragments(built: &Built, pos: u64, len: usize, fragments: &[Ended<Write>]) {
+    let mut seen = vec![false; len];
+    let before = built.bytes();
+    for (fragment, error) in fragments {
+        let bytes: Vec<u8> = fragment.slices().flatten().copied().collect();
+        assert_eq!(bytes.len() as u64, if error.is_none() { fragment.len() } else { 0 });
+        for at in fragment.range() {
+            let seen = &mut seen[usize::try_from(at).unwrap()];
+            assert!(!std::mem::replace(seen, true), "byte {at} is in two fragments");
+            let byte = built.byte(&before, pos + at);
+            assert_eq!(byte.is_none(), error.is_some(), "byte {at}");
+        }
+        for (at, byte) in (fragment.range().start..).zip(bytes) {
+            assert_eq!(Some(byte), built.byte(&before, pos + at), "byte {at}");
+        }
+    }
+    assert!(seen.iter().all(|seen| *seen), "a byte is in no fragment");
 }
 
 /// Everything up to the first gap, whatever the layers' sizes of pieces.

@@ -64,6 +64,60 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// Fragments are handed out while their future is dropped: what is good is delivered or kept, once, and function and memory go with the last fragment.
+#[test]
+fn fragments_are_handed_out_while_their_future_is_dropped() {
+    model(2, || {
+        let object = OffThread::new(&[Serve::Short(1, ErrorKind::Busy)]);
+        let handed = Arc::new(AtomicUsize::new(0));
+        let count = handed.clone();
+        let mut sent = object.io_to_fn(0, packet(4), move |fragment, error| {
+            assert!(fragment.slices().flatten().all(|byte| *byte == 7));
+            assert_eq!(error.is_some(), fragment.range() == (1..4));
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let (_, waker) = counted();
+        let ready = poll_with(&mut sent, &waker).is_ready();
+        drop(sent);
+        object.join();
+        // It is split by its thread, and nobody keeps the failed half.
+        let handed_out = handed.load(Ordering::Relaxed);
+        assert!(handed_out <= 2 && handed_out + object.kept() >= 1);
+        assert!(!ready || handed_out == 2);
+        assert_eq!(Arc::strong_count(&handed), 1, "the function has gone");
+    });
+}
+
+/// A fragment that is let go on another thread ends the packet, and wakes who waits.
+#[test]
+fn a_fragment_that_was_kept_ends_its_packet() {
+    model(3, || {
+        let object = OffThread::new(&[Serve::Fill]);
+        let kept = Arc::new(Mutex::new(None));
+        let keep = kept.clone();
+        let sent = object.io_to_fn(0, packet(4), move |fragment, _| {
+            *keep.lock().unwrap() = Some(fragment);
+        });
+        let dropper = {
+            let kept = kept.clone();
+            thread::spawn(move || {
+                loop {
+                    let fragment = kept.lock().unwrap().take();
+                    if fragment.is_some() {
+                        return drop(fragment);
+                    }
+                    thread::yield_now();
+                }
+            })
+        };
+        let (outcome, packet) = block_on(sent);
+        outcome.unwrap();
+        all_good(&packet);
+        dropper.join().unwrap();
+        object.join();
+    });
+}
+
 /// What each thread does with its fragment.
 #[derive(Clone, Copy)]
 enum Serve {
@@ -475,7 +529,7 @@ fn one_of_all_fragments_is_the_last() {
         let frame = Frame::begin();
         frame.state().add_fragment();
         let finish_or_release = move || match frame.state().finish() {
-            Finish::Delivered => (false, false),
+            Finish::Delivered | Finish::HandOut => (false, false),
             Finish::Orphaned => (true, frame.state().release()),
         };
         let fragments = [(); 2].map(|()| thread::spawn(finish_or_release));

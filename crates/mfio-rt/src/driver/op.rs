@@ -115,6 +115,7 @@ impl<P: PacketPerms> Span for BlockedMemory<'_, P> {
     }
 
     fn some_is_enough(&self) -> bool {
+        // Regular files alone serve it, and those give at once what they have.
         false
     }
 }

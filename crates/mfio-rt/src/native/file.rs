@@ -4,15 +4,16 @@ use std::{
     fmt,
     future::Future,
     ops::Range,
+    pin::Pin,
     sync::Arc,
-    task::Waker,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use mfio::{
     backend::{BackendContainer, BackendHandle, IoBackend, PollingHandle},
     error::{Error, ErrorKind, Result, Tried},
-    io::{PacketIo, PacketIoExt},
+    io::{ByteLen, PacketIo, PacketIoExt},
     packet::{
         AllocatedView, BlockedMemory, BoundPacketView, Packet, Served, VecPacket,
         perms::{PacketPerms, Read, Write},
@@ -320,6 +321,31 @@ impl Drop for Held {
             // Whoever wanted it has gone, and there is nobody to tell.
             let _ = file.unlock();
         }
+    }
+}
+
+/// The length of a [`File`] on its way: see [`ByteLen`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct FileLen(Request<Metadata>);
+
+impl Future for FileLen {
+    type Output = Result<u64>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<u64>> {
+        Pin::new(&mut self.0).poll(cx).map_ok(|metadata| metadata.len())
+    }
+}
+
+impl ByteLen for File {
+    type Len = FileLen;
+
+    fn byte_len(&self) -> FileLen {
+        FileLen(Request::new(&self.core, Ok(Work::Stat(Arc::clone(&self.file)))))
+    }
+
+    fn byte_len_blocked(&self) -> Option<Result<u64>> {
+        self.for_blocked().map(OsFile::size)
     }
 }
 

@@ -37,7 +37,7 @@ use crate::{
 pub use builder::{BACKENDS_VARIABLE, Builder};
 pub use dir::{Dir, ReadDir};
 pub use drive::Drive;
-pub use file::File;
+pub use file::{File, FileLen};
 pub use report::{leaked_requests, report};
 
 /// What a runtime has done since it was built. All counts only grow.

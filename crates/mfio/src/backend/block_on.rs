@@ -11,6 +11,8 @@ use super::handle::Pollable;
 use super::seat::{Failed, Seat, enter, park, take_turn};
 use super::{BackendContainer, BackendHandle, DefaultHandle, IoBackend};
 use crate::error::Error;
+#[cfg(feature = "std")]
+use crate::error::Result;
 use crate::sync::parker::Session;
 
 /// What every backend can do.
@@ -60,6 +62,16 @@ pub trait IoBackendExt<H: Pollable = DefaultHandle>: IoBackend<H> {
 }
 
 impl<T: IoBackend<H> + ?Sized, H: Pollable> IoBackendExt<H> for T {}
+
+/// As [`IoBackendExt::block_on`], with an error where that cannot be done here.
+#[cfg(feature = "std")]
+pub(crate) fn blocked<T, F>(backend: &T, future: F) -> Result<F::Output>
+where
+    T: IoBackend + ?Sized,
+    F: Future,
+{
+    enter(backend).map(|seat| run(backend, seat, pin!(future)))
+}
 
 #[cold]
 #[track_caller]

@@ -54,6 +54,8 @@ pub(crate) mod seat;
 #[cfg(all(test, feature = "std", not(loom)))]
 mod tests;
 
+#[cfg(feature = "std")]
+pub(crate) use block_on::blocked;
 pub use block_on::{IoBackendExt, WithBackend};
 pub use container::{BackendContainer, BackendHandle, DynBackend, Taken};
 pub use detach::detach;

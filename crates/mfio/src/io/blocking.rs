@@ -59,7 +59,7 @@ pub trait SyncIoRead<Pos>: PacketIo<Write, Pos> + IoBackend {
     /// start, was.
     fn read_all(&self, pos: Pos, buf: &mut [u8]) -> Result<()> {
         // SAFETY: the slice is borrowed exclusively until `request` returns.
-        unsafe { request::<Write, _, _>(self, pos, buf.as_mut_ptr(), buf.len()) }
+        unsafe { request::<false, Write, _, _>(self, pos, buf.as_mut_ptr(), buf.len()) }
     }
 
     /// Fill `value`, which is initialised when this succeeds.
@@ -70,7 +70,7 @@ pub trait SyncIoRead<Pos>: PacketIo<Write, Pos> + IoBackend {
     fn read_into<T: Pod>(&self, pos: Pos, value: &mut MaybeUninit<T>) -> Result<()> {
         let bytes = value_bytes(value);
         // SAFETY: as in `read_all`.
-        unsafe { request::<Write, _, _>(self, pos, bytes.as_mut_ptr().cast(), bytes.len()) }
+        unsafe { request::<false, Write, _, _>(self, pos, bytes.as_mut_ptr().cast(), bytes.len()) }
     }
 
     /// Append everything from `pos` on, up to the end of the object or its first gap, to `buf`. Gives
@@ -120,7 +120,7 @@ pub trait SyncIoWrite<Pos>: PacketIo<Read, Pos> + IoBackend {
     /// start, was.
     fn write_all(&self, pos: Pos, buf: &[u8]) -> Result<()> {
         // SAFETY: the slice is borrowed until `request` returns, and a `Read` packet is never written.
-        unsafe { request::<Read, _, _>(self, pos, buf.as_ptr().cast_mut(), buf.len()) }
+        unsafe { request::<false, Read, _, _>(self, pos, buf.as_ptr().cast_mut(), buf.len()) }
     }
 }
 
@@ -142,7 +142,7 @@ where
     let room = buf.spare_capacity_mut();
     let (data, len) = (room.as_mut_ptr().cast(), room.len());
     // SAFETY: the spare room is borrowed exclusively until `request` returns.
-    let outcome = unsafe { request::<Write, _, _>(io, pos, data, len) };
+    let outcome = unsafe { request::<false, Write, _, _>(io, pos, data, len) };
     let end = outcome.err();
     let good = match end {
         None => len,
@@ -153,25 +153,51 @@ where
     Ok((good, end))
 }
 
-/// Send one request over the caller's memory, and return when it has ended.
+/// Fill some of `buf`, as soon as there is anything.
+#[cfg(feature = "std")]
+pub(super) fn read_some<Io, Pos>(io: &Io, pos: Pos, buf: &mut [u8]) -> Result<()>
+where
+    Io: PacketIo<Write, Pos> + IoBackend,
+{
+    // SAFETY: the slice is borrowed exclusively until `request` returns.
+    unsafe { request::<true, Write, _, _>(io, pos, buf.as_mut_ptr(), buf.len()) }
+}
+
+/// Write some of `buf`.
+#[cfg(feature = "std")]
+pub(super) fn write_some<Io, Pos>(io: &Io, pos: Pos, buf: &[u8]) -> Result<()>
+where
+    Io: PacketIo<Read, Pos> + IoBackend,
+{
+    // SAFETY: the slice is borrowed until `request` returns, and a `Read` packet is never written.
+    unsafe { request::<true, Read, _, _>(io, pos, buf.as_ptr().cast_mut(), buf.len()) }
+}
+
+/// Send one request over the caller's memory, and return when it has ended. With `SOME`, any positive number
+/// of bytes satisfies it.
 ///
 /// # Safety
 ///
 /// `data` is valid for `len` bytes until this returns, exclusively where `P` lets it be written, and
 /// initialised where `P` lets it be read.
-unsafe fn request<P, Param, Io>(io: &Io, param: Param, data: *mut u8, len: usize) -> Result<()>
+unsafe fn request<const SOME: bool, P, Param, Io>(
+    io: &Io,
+    param: Param,
+    data: *mut u8,
+    len: usize,
+) -> Result<()>
 where
     P: PacketPerms,
     Io: PacketIo<P, Param> + IoBackend,
 {
     // SAFETY: told by the caller; what is offered is used in this call only.
-    let memory = unsafe { BlockedMemory::<P>::new(data, len) };
+    let memory = unsafe { BlockedMemory::<P>::new(data, len, SOME) };
     if let Some(Served { outcome, .. }) = io.serve_blocked(&param, memory) {
         return outcome;
     }
     let seat = enter(io)?;
     let frame = Frame::<P>::new();
-    let wish = Wish { caller_waits: true, ..Wish::default() };
+    let wish = Wish { caller_waits: true, some_is_enough: SOME };
     {
         // Gone before the frame, whatever unwinds.
         let _wait = Wait { io, frame: &frame, seat };

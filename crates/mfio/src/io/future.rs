@@ -13,13 +13,12 @@ use core::{
 use super::PacketIo;
 use crate::{
     error::Result,
-    packet::{NOT_SENT, PacketStore, Wished, perms::PacketPerms, state::Abandon},
+    packet::{NOT_SENT, Packet, PacketStore, Wished, perms::PacketPerms, state::Abandon},
 };
 
-/// One packet on its way through `Io`. See [`PacketIoExt::io`](super::PacketIoExt::io).
-#[must_use = "futures do nothing unless polled"]
-pub struct IoFut<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> {
-    io: &'a Io,
+/// A request and its store: not sent yet, in flight, or over. It keeps the packet until that has ended, or
+/// leaves it to the fragments.
+pub(crate) struct Flight<P: PacketPerms, Param, S: PacketStore<P>> {
     stage: Stage<Param>,
     /// There until `stage` is `Resolved`.
     store: MaybeUninit<S>,
@@ -38,13 +37,123 @@ enum Stage<Param> {
     Resolved,
 }
 
+impl<P: PacketPerms, Param, S: PacketStore<P>> Flight<P, Param, S> {
+    #[inline]
+    pub(crate) fn new(param: Param, store: S) -> Self {
+        Self { stage: Stage::New(param), store: MaybeUninit::new(store), perms: PhantomData }
+    }
+
+    fn store(&self) -> Option<&S> {
+        // SAFETY: the store is there until the request has resolved.
+        (!matches!(self.stage, Stage::Resolved)).then(|| unsafe { self.store.assume_init_ref() })
+    }
+
+    pub(super) fn packet(&self) -> Option<&Packet<P>> {
+        self.store().and_then(PacketStore::packet)
+    }
+
+    /// The store, once its packet has ended; with `Err` if that was never begun.
+    #[inline]
+    pub(super) fn poll_store<Io>(&mut self, io: &Io, cx: &mut Context<'_>) -> Poll<(Result<()>, S)>
+    where
+        Io: PacketIo<P, Param>,
+    {
+        let begun = if matches!(self.stage, Stage::Sent) { Ok(()) } else { self.send(io) };
+        self.poll_begun(begun, cx)
+    }
+
+    /// As [`poll_store`](Self::poll_store), of a request that was sent.
+    #[cfg(feature = "compat")]
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<S> {
+        if !matches!(self.stage, Stage::Sent) {
+            polled_again();
+        }
+        self.poll_begun(Ok(()), cx).map(|(_, store)| store)
+    }
+
+    #[inline]
+    fn poll_begun(&mut self, begun: Result<()>, cx: &mut Context<'_>) -> Poll<(Result<()>, S)> {
+        if begun.is_ok() {
+            // SAFETY: `send` has not panicked, so the request has not resolved.
+            let packet = unsafe { self.store.assume_init_ref() }.packet();
+            if packet.is_some_and(|packet| !packet.state().poll(cx.waker())) {
+                return Poll::Pending;
+            }
+        }
+        self.stage = Stage::Resolved;
+        // SAFETY: the store was there, and is moved out once, as the stage says from here on.
+        Poll::Ready((begun, unsafe { self.store.assume_init_read() }))
+    }
+
+    /// The end of a request that has not resolved. What may be in flight is left to the fragments, and
+    /// `tell` hears what was found.
+    #[inline(always)]
+    fn end(&mut self, tell: impl FnOnce(&Packet<P>, Abandon)) {
+        let stage = mem::replace(&mut self.stage, Stage::Resolved);
+        // SAFETY: the caller saw that the request had not resolved; now it has.
+        let store = unsafe { self.store.assume_init_read() };
+        if !matches!(stage, Stage::Sent) {
+            return;
+        }
+        let Some(packet) = store.packet() else { return };
+        let found = packet.state().abandon();
+        let kept = Abandoned { store: ManuallyDrop::new(store), found, perms: PhantomData };
+        if let Some(packet) = kept.store.packet() {
+            packet.state().drop_orphans_waker();
+            tell(packet, found);
+        }
+    }
+
+    /// [`end`](Self::end) it unless it has resolved.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn let_go(&mut self, tell: impl FnOnce(&Packet<P>, Abandon)) {
+        if !matches!(self.stage, Stage::Resolved) {
+            self.end(tell);
+        }
+    }
+
+    /// Send it.
+    #[inline]
+    pub(crate) fn send<Io: PacketIo<P, Param>>(&mut self, io: &Io) -> Result<()> {
+        if matches!(self.stage, Stage::Resolved) {
+            polled_again();
+        }
+        let stage = mem::replace(&mut self.stage, Stage::CalledOff);
+        // SAFETY: the store is there. Nothing of it is in flight: it is fresh, or came out of a request
+        // that had ended. From here this flight keeps it until the packet has ended, or abandons it.
+        let view = unsafe { self.store.assume_init_mut().begin(Wished::default())? };
+        self.stage = Stage::Sent;
+        match stage {
+            Stage::New(param) => io.send_io(param, view),
+            _ => view.error(NOT_SENT),
+        }
+        Ok(())
+    }
+}
+
+impl<P: PacketPerms, Param, S: PacketStore<P>> Drop for Flight<P, Param, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if !matches!(self.stage, Stage::Resolved) {
+            self.let_go(|_, _| ());
+        }
+    }
+}
+
+/// One packet on its way through `Io`. See [`PacketIoExt::io`](super::PacketIoExt::io).
+#[must_use = "futures do nothing unless polled"]
+pub struct IoFut<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> {
+    io: &'a Io,
+    flight: Flight<P, Param, S>,
+}
+
 impl<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>>
     IoFut<'a, Io, P, Param, S>
 {
     #[inline]
     pub(super) fn new(io: &'a Io, param: Param, store: S) -> Self {
-        let stage = Stage::New(param);
-        Self { io, stage, store: MaybeUninit::new(store), perms: PhantomData }
+        Self { io, flight: Flight::new(param, store) }
     }
 
     /// Ask the object to end the request early, and wait for its outcome as before: how far it came,
@@ -56,10 +165,10 @@ impl<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>>
     }
 
     pub(super) fn ask_to_cancel(&mut self) {
-        match self.stage {
-            Stage::New(_) => self.stage = Stage::CalledOff,
+        match self.flight.stage {
+            Stage::New(_) => self.flight.stage = Stage::CalledOff,
             Stage::Sent => {
-                if let Some(packet) = self.store().and_then(PacketStore::packet) {
+                if let Some(packet) = self.flight.packet() {
                     self.io.cancel_io(packet);
                 }
             }
@@ -67,68 +176,47 @@ impl<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>>
         }
     }
 
-    fn store(&self) -> Option<&S> {
-        // SAFETY: the store is there until the future has resolved.
-        (!matches!(self.stage, Stage::Resolved)).then(|| unsafe { self.store.assume_init_ref() })
+    /// Send it there, if it was not sent and not called off.
+    pub(super) fn aim(&mut self, param: Param) {
+        if let Stage::New(aimed) = &mut self.flight.stage {
+            *aimed = param;
+        }
+    }
+
+    /// Send it, if it was not, and show its header.
+    pub(super) fn send(&mut self) -> Result<Option<&Packet<P>>> {
+        if !matches!(self.flight.stage, Stage::Sent) {
+            self.flight.send(self.io)?;
+        }
+        Ok(self.flight.packet())
     }
 
     /// The store, once its packet has ended; with `Err` if that was never begun.
     #[inline]
     pub(super) fn poll_store(&mut self, cx: &mut Context<'_>) -> Poll<(Result<()>, S)> {
-        let begun = if matches!(self.stage, Stage::Sent) { Ok(()) } else { self.send() };
-        if begun.is_ok() {
-            // SAFETY: `send` has not panicked, so the future has not resolved.
-            let packet = unsafe { self.store.assume_init_ref() }.packet();
-            if packet.is_some_and(|packet| !packet.state().poll(cx.waker())) {
-                return Poll::Pending;
+        self.flight.poll_store(self.io, cx)
+    }
+
+    /// As a drop, where all was delivered: the object hears nothing.
+    pub(super) fn leave(&mut self) {
+        self.flight.let_go(|_, _| ());
+    }
+
+    /// As a drop, where fragments that have ended were delivered: the object hears of it only if
+    /// something is still in flight.
+    pub(super) fn leave_delivered(&mut self) {
+        let io = self.io;
+        self.flight.let_go(|packet, found| {
+            if found == Abandon::InFlight {
+                io.cancel_io(packet);
             }
-        }
-        self.stage = Stage::Resolved;
-        // SAFETY: the store was there, and is moved out once, as the stage says from here on.
-        Poll::Ready((begun, unsafe { self.store.assume_init_read() }))
-    }
-
-    /// The end of a future that has not resolved. What may be in flight is left to the fragments, and the
-    /// object is told.
-    #[cold]
-    #[inline(never)]
-    fn let_go(&mut self) {
-        let stage = mem::replace(&mut self.stage, Stage::Resolved);
-        // SAFETY: the caller saw that the future had not resolved; now it has.
-        let store = unsafe { self.store.assume_init_read() };
-        if !matches!(stage, Stage::Sent) {
-            return;
-        }
-        let Some(packet) = store.packet() else { return };
-        let found = packet.state().abandon();
-        let kept = Abandoned { store: ManuallyDrop::new(store), found, perms: PhantomData };
-        if let Some(packet) = kept.store.packet() {
-            packet.state().drop_orphans_waker();
-            self.io.cancel_io(packet);
-        }
-    }
-
-    #[inline]
-    fn send(&mut self) -> Result<()> {
-        if matches!(self.stage, Stage::Resolved) {
-            polled_again();
-        }
-        let stage = mem::replace(&mut self.stage, Stage::CalledOff);
-        // SAFETY: the store is there. Nothing of it is in flight: it is fresh, or came out of a future
-        // that had ended. From here this future keeps it until the packet has ended, or abandons it.
-        let view = unsafe { self.store.assume_init_mut().begin(Wished::default())? };
-        self.stage = Stage::Sent;
-        match stage {
-            Stage::New(param) => self.io.send_io(param, view),
-            _ => view.error(NOT_SENT),
-        }
-        Ok(())
+        });
     }
 }
 
 #[cold]
 #[allow(clippy::panic, reason = "the contract of `Future`: polled after it was ready")]
-fn polled_again() -> ! {
+pub(super) fn polled_again() -> ! {
     panic!("an mfio future was polled again after it had resolved")
 }
 
@@ -154,8 +242,9 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> Drop
     #[inline]
     fn drop(&mut self) {
         // Last in a future's life and almost always done by then: no more than this look is inlined.
-        if !matches!(self.stage, Stage::Resolved) {
-            self.let_go();
+        if !matches!(self.flight.stage, Stage::Resolved) {
+            let io = self.io;
+            self.flight.let_go(|packet, _| io.cancel_io(packet));
         }
     }
 }
@@ -185,8 +274,8 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> fmt::Debu
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IoFut")
-            .field("sent", &matches!(self.stage, Stage::Sent))
-            .field("packet", &self.store().and_then(PacketStore::packet))
+            .field("sent", &matches!(self.flight.stage, Stage::Sent))
+            .field("packet", &self.flight.packet())
             .finish()
     }
 }

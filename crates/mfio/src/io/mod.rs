@@ -1,17 +1,36 @@
 //! Submitting requests: [`PacketIo`], and the faces that stand on it.
 
 pub mod blocking;
+mod cursor;
 mod future;
+mod output;
 pub mod positional;
+#[cfg(feature = "std")]
+mod std_io;
+pub mod stream;
 
 use alloc::sync::Arc;
 
-use crate::packet::{
-    BlockedMemory, BoundPacketView, Packet, PacketStore, Served, perms::PacketPerms,
+use crate::{
+    error::Error,
+    packet::{
+        BlockedMemory, BoundPacketView, Fragment, IntoPacket, Packet, PacketStore, Served,
+        perms::PacketPerms,
+    },
 };
 
+pub use cursor::{ByteLen, Seekable};
+#[cfg(feature = "compat")]
+pub(crate) use future::Flight;
 pub use future::IoFut;
+pub use output::{Container, Ended, IoToFn, IoToStream};
+#[cfg(feature = "compat")]
+pub(crate) use positional::is_end;
 pub use positional::{Exact, ReadToEnd, ReadValue, WriteValue};
+#[cfg(feature = "std")]
+pub use std_io::StdStream;
+#[cfg(feature = "compat")]
+pub(crate) use std_io::offset;
 
 /// The position of a stream: there is none to choose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -121,6 +140,85 @@ pub trait PacketIoExt<P: PacketPerms, Param>: PacketIo<P, Param> {
     /// packet's memory stays with the request until it has ended.
     fn io<S: PacketStore<P>>(&self, param: Param, packet: S) -> IoFut<'_, Self, P, Param, S> {
         IoFut::new(self, param, packet)
+    }
+
+    /// Send `packet`, and hand every fragment of it to `function` as it ends, with the error if it failed:
+    /// each byte of the packet exactly once. The future gives the packet back, beside the outcome of all,
+    /// when every fragment has ended and was dropped.
+    ///
+    /// The function runs in whatever thread ends the fragment, and holds it up meanwhile. A fragment may
+    /// be moved elsewhere, and is the only claim on its bytes; whoever keeps it keeps the packet in flight.
+    /// The function itself is one allocation.
+    ///
+    /// Nothing is sent before the first poll. Dropping the future asks the object to cancel; what has been
+    /// handed out by then was delivered, the rest is not handed out any more.
+    ///
+    /// ```
+    /// use mfio::prelude::v1::*;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use std::sync::Arc;
+    ///
+    /// /// How many bytes of a range, with holes or without, are there.
+    /// async fn present<Io: PacketIo<Write, u64>>(io: &Io, pos: u64, len: usize) -> u64 {
+    ///     let found = Arc::new(AtomicU64::new(0));
+    ///     let count = found.clone();
+    ///     let (_outcome, _packet) = io
+    ///         .io_to_fn(pos, vec![0; len], move |fragment, error| {
+    ///             if error.is_none() {
+    ///                 count.fetch_add(fragment.len(), Ordering::Relaxed);
+    ///             }
+    ///         })
+    ///         .await;
+    ///     found.load(Ordering::Relaxed)
+    /// }
+    /// ```
+    fn io_to_fn<T, F>(&self, param: Param, packet: T, function: F) -> IoToFn<'_, Self, P, Param, T>
+    where
+        T: IntoPacket<P>,
+        F: Fn(Fragment<P>, Option<Error>) + Send + Sync + 'static,
+    {
+        IoToFn::new(self, param, packet, Arc::new(function))
+    }
+
+    /// Send `packet`, and give its fragments as a stream: each with the error if it failed, each byte of the
+    /// packet exactly once. They wait in `container` (a `Vec` or a `VecDeque`) until they are polled.
+    ///
+    /// The stream ends when all bytes were given out.
+    /// [`into_packet`](IoToStream::into_packet) gives the packet back.
+    ///
+    /// Nothing is sent before the first poll. Dropping the stream asks the object to cancel. What has ended
+    /// by then was delivered, polled or not, and goes with the container; the rest returns to the object.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use mfio::prelude::v1::*;
+    /// use futures_util::StreamExt;
+    ///
+    /// /// Adds up all bytes, in whatever order they arrive.
+    /// async fn sum<Io: PacketIo<Write, u64>>(io: &Io, len: usize) -> Result<u64> {
+    ///     let mut sum = 0;
+    ///     let mut fragments = io.io_to_stream(0, Packet::<Write>::new_buf(len), Vec::new());
+    ///     while let Some((fragment, error)) = fragments.next().await {
+    ///         if let Some(error) = error {
+    ///             return Err(error);
+    ///         }
+    ///         sum += fragment.slices().flatten().map(|byte| u64::from(*byte)).sum::<u64>();
+    ///     }
+    ///     Ok(sum)
+    /// }
+    /// ```
+    fn io_to_stream<T, C>(
+        &self,
+        param: Param,
+        packet: T,
+        container: C,
+    ) -> IoToStream<'_, Self, P, Param, T, C>
+    where
+        T: IntoPacket<P>,
+        C: Container<Ended<P>>,
+    {
+        IoToStream::new(self, param, packet, container)
     }
 }
 

@@ -250,6 +250,13 @@ pub struct ReadToEnd<'a, Io: PacketIo<Write, Pos>, Pos> {
     buf: &'a mut Vec<u8>,
 }
 
+impl<Io: PacketIo<Write, Pos>, Pos> ReadToEnd<'_, Io, Pos> {
+    /// How many bytes were appended so far.
+    pub(super) fn appended(&self) -> usize {
+        self.appended
+    }
+}
+
 impl<Io: PacketIo<Write, Pos>, Pos: Position> ReadToEnd<'_, Io, Pos> {
     /// Take a chunk that has ended. `Some` when it was the last.
     fn append(&mut self, chunk: &PacketBox<Write>) -> Option<Result<usize>> {
@@ -277,7 +284,7 @@ impl<Io: PacketIo<Write, Pos>, Pos: Position> ReadToEnd<'_, Io, Pos> {
 }
 
 /// Whether an error only says that the object, or this part of it, ended.
-pub(super) fn is_end(error: Error) -> bool {
+pub(crate) fn is_end(error: Error) -> bool {
     matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::OutOfRange)
 }
 

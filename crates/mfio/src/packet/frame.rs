@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 pub struct BlockedMemory<'a, P: PacketPerms> {
     data: *mut u8,
     len: usize,
+    some_is_enough: bool,
     lifetime: PhantomData<(&'a mut [MaybeUninit<u8>], P)>,
 }
 
@@ -56,8 +57,8 @@ impl<'a, P: PacketPerms> BlockedMemory<'a, P> {
     ///
     /// `data` is valid for `len` bytes, exclusively where `P` lets it be written and initialised where
     /// `P` lets it be read, for the lifetime.
-    pub(crate) unsafe fn new(data: *mut u8, len: usize) -> Self {
-        Self { data, len, lifetime: PhantomData }
+    pub(crate) unsafe fn new(data: *mut u8, len: usize, some_is_enough: bool) -> Self {
+        Self { data, len, some_is_enough, lifetime: PhantomData }
     }
 
     /// Length in bytes.
@@ -70,6 +71,12 @@ impl<'a, P: PacketPerms> BlockedMemory<'a, P> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Whether any positive number of bytes, from the start, satisfies the caller.
+    #[must_use]
+    pub fn some_is_enough(&self) -> bool {
+        self.some_is_enough
     }
 
     /// Where the bytes are. Writable only where the permissions say so.

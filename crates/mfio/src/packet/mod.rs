@@ -16,12 +16,15 @@
 //! Permissions are named by what the *backend* may do: see [`perms`].
 #![allow(unsafe_code)]
 
+mod aligned;
 pub(crate) mod borrowed;
 pub(crate) mod frame;
+pub(crate) mod output;
 pub mod perms;
 pub(crate) mod pool;
 mod relay;
 mod segments;
+mod some;
 pub(crate) mod state;
 mod store;
 mod vectored;
@@ -30,19 +33,24 @@ mod view;
 use core::{
     cell::Cell,
     marker::PhantomData,
+    mem::MaybeUninit,
     ptr::NonNull,
     slice,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use crate::error::{Error, ErrorKind, Tried};
+use output::Output;
 use perms::PacketPerms;
 use state::{Fault, State};
 
+pub use aligned::AlignedBuf;
 pub use borrowed::Borrowed;
 pub(crate) use borrowed::value_bytes;
 pub use frame::{BlockedMemory, Served};
+pub use output::Fragment;
 pub use relay::{Relay, Relayed};
+pub(crate) use some::SomeIsEnough;
 pub(crate) use store::{Inline, Wished, exact};
 pub use store::{
     IntoPacket, MemoryPacket, OwnedPacket, PacketBox, PacketStore, StableMemory, VecPacket,
@@ -99,11 +107,13 @@ pub struct Packet<P: PacketPerms> {
     setup: Cell<Setup>,
     /// A driver's note of where it keeps the request, as two halves. Never trusted.
     hint: [AtomicU32; 2],
+    /// Where fragments go, in a life that hands them out.
+    output: Cell<MaybeUninit<*const dyn Output<P>>>,
     perms: PhantomData<P>,
 }
 
-// SAFETY: `state` is shared by its own protocol; `setup` is written only while the packet has one
-// owner (`begin` takes the sole owner's word for it) and only read while it is in flight.
+// SAFETY: `state` is shared by its own protocol; `setup` and `output` are written only while the packet
+// has one owner (`begin` takes the sole owner's word for it) and only read while it is in flight.
 unsafe impl<P: PacketPerms> Send for Packet<P> {}
 // SAFETY: as above.
 unsafe impl<P: PacketPerms> Sync for Packet<P> {}
@@ -120,6 +130,7 @@ impl<P: PacketPerms> Packet<P> {
                 sent: false,
             }),
             hint: [const { AtomicU32::new(0) }; 2],
+            output: Cell::new(MaybeUninit::uninit()),
             perms: PhantomData,
         }
     }
@@ -210,6 +221,16 @@ impl<P: PacketPerms> Packet<P> {
 
     fn was_sent(&self) -> bool {
         self.setup.get().sent
+    }
+
+    /// Where its fragments go. Only in a life that hands them out.
+    ///
+    /// # Safety
+    ///
+    /// The packet is in flight, and its state said that it hands out.
+    unsafe fn output(&self) -> *const dyn Output<P> {
+        // SAFETY: `hand_out_to` wrote it before the state could say so.
+        unsafe { self.output.get().assume_init() }
     }
 
     fn set_hint(&self, hint: u64) {

@@ -78,6 +78,13 @@ struct Keep {
     drop: unsafe fn(*mut Room),
 }
 
+impl Drop for Keep {
+    fn drop(&mut self) {
+        // SAFETY: `fill_room` wrote the owner; it is dropped once, here.
+        unsafe { (self.drop)(&raw mut self.room) };
+    }
+}
+
 #[repr(C)]
 struct Node<P: PacketPerms> {
     /// First, so that a pointer to the packet is a pointer to its node.
@@ -145,12 +152,17 @@ pub(super) unsafe fn memory<P: PacketPerms>(packet: NonNull<Packet<P>>) -> *mut 
     unsafe { packet.cast::<u8>().as_ptr().add(DATA_OFFSET) }
 }
 
-/// Keep `owner` until the packet is recycled.
+/// Keep `owner` until the packet is recycled, and what is kept there already.
 ///
 /// # Safety
 ///
 /// `packet` came from [`take`], and the caller is a fragment of it, the only one that does this.
 pub(super) unsafe fn keep<P: PacketPerms, B: 'static>(packet: NonNull<Packet<P>>, owner: Owner<B>) {
+    // SAFETY: only this caller uses the cell before the last fragment is released.
+    if let Some(earlier) = unsafe { (*packet.cast::<Node<P>>().as_ref().keep.get()).take() } {
+        // SAFETY: as told by the caller; a box fits.
+        return unsafe { fill_room(packet, Box::new((owner, earlier))) };
+    }
     let fits = size_of::<Owner<B>>() <= size_of::<Room>() && align_of::<B>() <= align_of::<Room>();
     // SAFETY: told by the caller; what does not fit goes into a box, which does.
     unsafe { if fits { fill_room(packet, owner) } else { fill_room(packet, Box::new(owner)) } }
@@ -211,10 +223,7 @@ unsafe fn recycle_kept<P: PacketPerms>(node: NonNull<Node<P>>) {
     // SAFETY: as told by the caller; nothing is kept any more.
     unsafe { recycle_empty(node) };
     // Last, as it runs code of the user's.
-    if let Some(Keep { mut room, drop }) = kept {
-        // SAFETY: `keep` wrote the owner; it is dropped once, here.
-        unsafe { drop(&raw mut room) };
-    }
+    drop(kept);
 }
 
 /// # Safety

@@ -26,6 +26,10 @@
 //! - the fault cell (lowest failed offset and its error) belongs to whoever holds `FAULT_LOCK`, and to
 //!   the observer once the packet has ended.
 //!
+//! A packet that hands out (`HANDS_OUT`, set before it is sent) does not end a fragment when its view does.
+//! The finisher passes the fragment on with its outcome, and it counts until its next owner lets it go.
+//! Once the packet is orphaned nothing is handed out any more.
+//!
 //! An outcome has exactly one keeper, decided by one step on the word: if `abandon` sets `ORPHANED`
 //! before the last fragment has gone, the finisher sees it and keeps the outcome; if the last fragment
 //! went first, the one who abandons keeps it.
@@ -52,8 +56,10 @@ const FAULT_LOCK: usize = 1 << 3;
 const FAULTED: usize = 1 << 4;
 /// The packet was split in this life: its parts may have gone different ways.
 const SPLIT: usize = 1 << 5;
+/// Fragments are handed out when they end, and let go later, by whoever has them then.
+const HANDS_OUT: usize = 1 << 6;
 /// One fragment.
-const ONE: usize = 1 << 6;
+const ONE: usize = 1 << 7;
 /// Fragments past this number abort, as reference counts do: only forgotten views can get there.
 const MAX_FRAGMENTS: usize = (usize::MAX / ONE) / 2;
 
@@ -76,6 +82,8 @@ pub(crate) enum Finish {
     Delivered,
     /// Nobody waits. The fragment still counts; the caller has to `release` it.
     Orphaned,
+    /// The fragment is to be handed out. It still counts; whoever gets it has to `let_go` of it.
+    HandOut,
 }
 
 /// What `abandon` found.
@@ -115,6 +123,12 @@ impl State {
     #[inline]
     pub(crate) fn begin(&self) {
         self.word.store(ONE, Ordering::Relaxed);
+    }
+
+    /// Have fragments handed out in this life. For the same caller as [`begin`](Self::begin), after that
+    /// and before anybody else gets the fragment.
+    pub(crate) fn hand_out(&self) {
+        self.word.store(ONE | HANDS_OUT, Ordering::Relaxed);
     }
 
     /// Back to idle, with only `fault` known. For the same caller as [`begin`](Self::begin).
@@ -207,15 +221,21 @@ impl State {
         if self.word.load(Ordering::Acquire) == ONE && self.exchange(ONE, 0).is_ok() {
             return Finish::Delivered;
         }
-        self.finish_any()
+        self.finish_any(ORPHANED | HANDS_OUT)
     }
 
-    /// [`finish`](Self::finish), in whatever state the packet is.
+    /// As [`finish`](Self::finish), for a fragment that was handed out.
+    pub(crate) fn let_go(&self) -> Finish {
+        self.finish_any(ORPHANED)
+    }
+
+    /// [`finish`](Self::finish), in whatever state the packet is. With one of the bits `kept` set, the
+    /// fragment goes on to count.
     #[inline(never)]
-    fn finish_any(&self) -> Finish {
+    fn finish_any(&self, kept: usize) -> Finish {
         let mut word = self.word.load(Ordering::Acquire);
         // The observer may be exchanging its waker or abandoning at this moment.
-        while word & ORPHANED == 0 {
+        while word & kept == 0 {
             let takes = fragments(word) == 1 && word & WAKER != 0;
             let next = if takes { (word & !WAKER) | TAKING } else { word - ONE };
             match self.exchange(word, next) {
@@ -224,7 +244,7 @@ impl State {
                 Err(now) => word = now,
             }
         }
-        Finish::Orphaned
+        if word & ORPHANED != 0 { Finish::Orphaned } else { Finish::HandOut }
     }
 
     /// The caller owns the only fragment and has turned `WAKER` into `TAKING`, which made `word`.

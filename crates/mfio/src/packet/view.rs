@@ -9,6 +9,7 @@ use core::{
 
 use super::{
     Packet, PacketId, Setup,
+    output::Output,
     perms::{Drainable, Fillable, PacketPerms, Write},
     pool,
     state::Finish,
@@ -51,6 +52,15 @@ impl<P: PacketPerms> BoundPacketView<P> {
     /// The caller passes on one counted fragment of `packet`, which owns exactly this range.
     pub(super) unsafe fn new(packet: NonNull<Packet<P>>, start: u64, len: u64) -> Self {
         Self { packet, start, len }
+    }
+
+    /// Have the packet's fragments handed to `output`, which lives as long as the packet is in flight. Only
+    /// before the view is sent.
+    pub(super) fn hand_out_to(&self, output: *const dyn Output<P>) -> NonNull<Packet<P>> {
+        let packet = self.packet();
+        packet.output.set(MaybeUninit::new(output));
+        packet.state.hand_out();
+        self.packet
     }
 
     fn packet(&self) -> &Packet<P> {
@@ -254,6 +264,11 @@ unsafe fn finish<P: PacketPerms>(
     match header.state.finish() {
         Finish::Delivered => Completion::Delivered,
         Finish::Orphaned => Completion::Orphaned(OrphanedView { packet, start, good }),
+        Finish::HandOut => {
+            // SAFETY: the fragment still counts and is passed on; the rest was told by the caller.
+            unsafe { super::output::hand_out(packet, start, len, good, rest) };
+            Completion::Delivered
+        }
     }
 }
 

@@ -1,0 +1,314 @@
+//! The async traits of `futures::io` and `tokio::io` for [`Seekable`] and
+//! [`StdStream`] (feature `compat`).
+//!
+//! Those traits lend a buffer for one poll only, while a request needs its memory to the end. So requests
+//! here have memory of their own, up to 64 KiB for each direction, and bytes are copied
+//! ([`bounced_bytes`](crate::metrics::bounced_bytes) counts them). From that follows:
+//!
+//! - **Reads.** A poll that finds nothing in flight sends a request for as many bytes as its buffer has. A
+//!   later poll gets what came, also into another buffer; what does not fit waits for the next poll. A
+//!   caller who stops polling loses nothing: of a stream the next read gets the bytes, whichever trait it
+//!   uses; at a cursor the position has not moved, and the bytes are read again.
+//! - **Writes are behind.** A write takes its bytes, sends them and says so at once; at most one request is
+//!   in flight, and the next write, flush, close, read at the same cursor or seek waits for it and reports
+//!   its error. A write that is pending has taken nothing. Flush before you drop: what was taken is written
+//!   without you, but nobody tells you how that went.
+//! - **Closing flushes.** It shuts nothing down; streams have methods of their own for that.
+//!
+//! The requests make progress while their backend is driven, so these traits are for code that runs inside
+//! one of its integrations, or its `block_on`.
+
+mod futures_io;
+mod tokio_io;
+
+use alloc::{boxed::Box, vec::Vec};
+use core::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use std::io::SeekFrom;
+
+use crate::{
+    error::Result,
+    io::{
+        ByteLen, Flight, NoPos, PacketIo, Seekable, StdStream, is_end, offset,
+        positional::Position, stream::Sequential,
+    },
+    packet::{
+        Packet, PacketBox, SomeIsEnough,
+        perms::{Read, Write},
+        widen,
+    },
+    sync::Mutex,
+};
+
+/// Bytes of one request at most. Larger ones gain little and are copied.
+const LARGEST: usize = 1 << 16;
+
+/// What is under way for callers who poll.
+pub(crate) struct Polled<Io, Pos> {
+    reading: Reading<Io, Pos>,
+    writing: Option<Writing<Pos>>,
+    /// In a lock, as the question for a length need not be `Sync`; it is never contended.
+    seeking: Mutex<Option<Seeking>>,
+}
+
+enum Reading<Io, Pos> {
+    Nothing,
+    /// A request at a position, and how to tell the object that nobody waits for it.
+    InFlight {
+        from: Pos,
+        flight: Flight<Write, Pos, SomeIsEnough<PacketBox<Write>>>,
+        tell: fn(&Io, &Packet<Write>),
+    },
+    /// Bytes that came, the first `taken` of which were given out. The next one is of position `from`.
+    Came {
+        from: Pos,
+        packet: PacketBox<Write>,
+        taken: usize,
+    },
+}
+
+struct Writing<Pos> {
+    from: Pos,
+    flight: Flight<Read, Pos, PacketBox<Read>>,
+}
+
+enum Seeking {
+    /// Asked for, and not begun.
+    To(SeekFrom),
+    /// The length is on its way; then this far from the end.
+    End(i64, Pin<Box<dyn Future<Output = Result<u64>> + Send>>),
+}
+
+impl<Io, Pos> Polled<Io, Pos> {
+    pub(crate) fn new() -> Self {
+        Self { reading: Reading::Nothing, writing: None, seeking: Mutex::new(None) }
+    }
+
+    /// Whether nothing is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.has_read() && !self.has_written()
+    }
+
+    /// Whether a read is in flight, or bytes came that nobody took.
+    pub(crate) fn has_read(&self) -> bool {
+        !matches!(self.reading, Reading::Nothing)
+    }
+
+    pub(crate) fn has_written(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// Let a read go that was not asked for any more, with what it brought: it can be read again.
+    pub(crate) fn forget_read(&mut self) {
+        self.reading = Reading::Nothing;
+    }
+
+    /// Give up a read. The bytes that came, if they have; else the object hears that nobody waits.
+    pub(crate) fn give_up_read(&mut self, io: &Io) -> Vec<u8> {
+        match core::mem::replace(&mut self.reading, Reading::Nothing) {
+            Reading::Nothing => Vec::new(),
+            Reading::InFlight { mut flight, tell, .. } => {
+                flight.let_go(|packet, _| tell(io, packet));
+                Vec::new()
+            }
+            Reading::Came { packet, taken, .. } => came(&packet, taken).into(),
+        }
+    }
+}
+
+/// The bytes of a packet that has ended, from `taken` on.
+fn came(packet: &PacketBox<Write>, taken: usize) -> &[u8] {
+    packet.simple_contiguous_slice().and_then(|bytes| bytes.get(taken..)).unwrap_or_default()
+}
+
+impl<Io: PacketIo<Write, Pos>, Pos: Position + PartialEq> Polled<Io, Pos> {
+    /// Give `sink` some bytes, `want` at most, and say how many. 0: the object has ended.
+    pub(crate) fn poll_read(
+        &mut self,
+        at: &impl Sequential<Write, Pos, Object = Io>,
+        cx: &mut Context<'_>,
+        want: usize,
+        sink: impl FnOnce(&[u8]),
+    ) -> Poll<Result<usize>> {
+        if want == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            match &mut self.reading {
+                Reading::Came { from, packet, taken } if *from == at.here() => {
+                    let bytes = came(packet, *taken);
+                    let count = bytes.len().min(want);
+                    let (now, later) = bytes.split_at(count);
+                    sink(now);
+                    crate::metrics::BOUNCED.add(count);
+                    let more = !later.is_empty();
+                    at.moved(*from, widen(count));
+                    *taken += count;
+                    *from = at.here();
+                    if !more {
+                        self.reading = Reading::Nothing;
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                // The cursor was moved since.
+                Reading::Came { .. } => self.reading = Reading::Nothing,
+                Reading::InFlight { from, .. } if *from != at.here() => {
+                    self.give_up_read(at.object());
+                }
+                Reading::InFlight { from, flight, .. } => {
+                    let packet = ready!(flight.poll_sent(cx)).into_store();
+                    if packet.error_clamp() == 0 {
+                        let error = packet.min_error();
+                        self.reading = Reading::Nothing;
+                        return Poll::Ready(error.filter(|e| !is_end(*e)).map_or(Ok(0), Err));
+                    }
+                    self.reading = Reading::Came { from: *from, packet, taken: 0 };
+                }
+                Reading::Nothing => self.read(at, want)?,
+            }
+        }
+    }
+
+    fn read(&mut self, at: &impl Sequential<Write, Pos, Object = Io>, want: usize) -> Result<()> {
+        let packet = Packet::<Write>::new_buf(want.min(LARGEST));
+        let from = at.here();
+        let mut flight = Flight::new(from, SomeIsEnough::new(packet));
+        flight.send(at.object())?;
+        self.reading = Reading::InFlight { from, flight, tell: Io::cancel_io };
+        Ok(())
+    }
+}
+
+impl<Io, Pos: Position> Polled<Io, Pos> {
+    /// Take bytes of `buf` as soon as the last ones are written, and say how many.
+    pub(crate) fn poll_write(
+        &mut self,
+        at: &impl Sequential<Read, Pos>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<Result<usize>> {
+        ready!(self.poll_flush(cx, |from, bytes| at.moved(from, bytes)))?;
+        let bytes = buf.get(..LARGEST).unwrap_or(buf);
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let from = at.here();
+        let mut flight = Flight::new(from, Packet::<Read>::copy_from_slice(bytes));
+        crate::metrics::BOUNCED.add(bytes.len());
+        flight.send(at.object())?;
+        self.writing = Some(Writing { from, flight });
+        at.moved(from, widen(bytes.len()));
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Ready when nothing is being written any more, with the error of what was; then `moved` says where
+    /// to go on: behind the good bytes.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        moved: impl FnOnce(Pos, u64),
+    ) -> Poll<Result<()>> {
+        let Some(writing) = &mut self.writing else { return Poll::Ready(Ok(())) };
+        let packet = ready!(writing.flight.poll_sent(cx));
+        let from = writing.from;
+        self.writing = None;
+        let Some(error) = packet.min_error() else { return Poll::Ready(Ok(())) };
+        moved(from, packet.error_clamp());
+        Poll::Ready(Err(error))
+    }
+}
+
+impl<Io> Seekable<Io> {
+    /// What was written comes first: this may be about the same bytes.
+    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Self { cursor, polled } = self;
+        polled.poll_flush(cx, |from, bytes| cursor.set_pos(from.saturating_add(bytes)))
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        want: usize,
+        sink: impl FnOnce(&[u8]),
+    ) -> Poll<Result<usize>>
+    where
+        Io: PacketIo<Write, u64>,
+    {
+        ready!(self.poll_written(cx))?;
+        self.polled.poll_read(&self.cursor, cx, want, sink)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>>
+    where
+        Io: PacketIo<Read, u64>,
+    {
+        self.polled.poll_write(&self.cursor, cx, buf)
+    }
+
+    /// Begin to seek, or go on with it; [`poll_seek`](Self::poll_seek) ends it.
+    fn start_seek(&mut self, to: SeekFrom) {
+        let seeking = self.polled.seeking.get_mut();
+        let goes_on =
+            matches!((&*seeking, to), (Some(Seeking::End(by, _)), SeekFrom::End(to)) if *by == to);
+        if !goes_on {
+            *seeking = Some(Seeking::To(to));
+        }
+    }
+
+    fn poll_seek(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64>>
+    where
+        Io: ByteLen,
+    {
+        ready!(self.poll_written(cx))?;
+        let pos = loop {
+            let here = self.position();
+            let len = match self.polled.seeking.get_mut() {
+                None => return Poll::Ready(Ok(here)),
+                Some(Seeking::To(SeekFrom::Start(pos))) => break Ok(*pos),
+                Some(Seeking::To(SeekFrom::Current(by))) => break offset(here, *by),
+                Some(Seeking::To(SeekFrom::End(by))) => {
+                    Seeking::End(*by, Box::pin(self.cursor.io.byte_len()))
+                }
+                Some(Seeking::End(by, len)) => {
+                    let len = ready!(len.as_mut().poll(cx));
+                    break len.and_then(|len| offset(len, *by));
+                }
+            };
+            *self.polled.seeking.get_mut() = Some(len);
+        };
+        *self.polled.seeking.get_mut() = None;
+        let pos = pos?;
+        self.set_position(pos);
+        Poll::Ready(Ok(pos))
+    }
+}
+
+impl<Io> StdStream<Io> {
+    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.polled.poll_flush(cx, |_, _| ())
+    }
+
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        want: usize,
+        sink: impl FnOnce(&[u8]),
+    ) -> Poll<Result<usize>>
+    where
+        Io: PacketIo<Write, NoPos>,
+    {
+        let (io, polled) = self.parts();
+        polled.poll_read(io, cx, want, sink)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>>
+    where
+        Io: PacketIo<Read, NoPos>,
+    {
+        let (io, polled) = self.parts();
+        polled.poll_write(io, cx, buf)
+    }
+}

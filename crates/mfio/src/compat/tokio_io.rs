@@ -1,0 +1,63 @@
+//! The traits of `tokio::io`. See the [module above](super).
+
+use core::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use std::io::{Result, SeekFrom};
+
+use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
+
+use crate::{
+    io::{ByteLen, NoPos, PacketIo, Seekable, StdStream},
+    packet::perms::{Read, Write},
+};
+
+/// Reading and writing, the same for a cursor and for a stream.
+macro_rules! tokio_io {
+    ($($type:ident at $pos:ty),*) => {$(
+        impl<Io: PacketIo<Write, $pos> + Unpin> AsyncRead for $type<Io> {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<Result<()>> {
+                let want = buf.remaining();
+                let read = self.get_mut().poll_read(cx, want, |bytes| buf.put_slice(bytes));
+                ready!(read)?;
+                Poll::Ready(Ok(()))
+            }
+        }
+
+        impl<Io: PacketIo<Read, $pos> + Unpin> AsyncWrite for $type<Io> {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<Result<usize>> {
+                Poll::Ready(Ok(ready!(self.get_mut().poll_write(cx, buf))?))
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+                Poll::Ready(Ok(ready!(self.get_mut().poll_written(cx))?))
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+                AsyncWrite::poll_flush(self, cx)
+            }
+        }
+    )*};
+}
+
+tokio_io!(Seekable at u64, StdStream at NoPos);
+
+impl<Io: ByteLen + Unpin> AsyncSeek for Seekable<Io> {
+    fn start_seek(self: Pin<&mut Self>, to: SeekFrom) -> Result<()> {
+        Self::start_seek(self.get_mut(), to);
+        Ok(())
+    }
+
+    fn poll_complete(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<u64>> {
+        Poll::Ready(Ok(ready!(Self::poll_seek(self.get_mut(), cx))?))
+    }
+}

@@ -1,0 +1,247 @@
+//! `std::io` for objects that are their own backends: [`Seekable`] over positions, [`StdStream`] over
+//! streams.
+//!
+//! They block as the blocking faces do: the object gets the caller's own memory, with no copy and no
+//! allocation, and a regular file is served by one plain system call.
+
+use alloc::vec::Vec;
+use core::fmt;
+use std::io;
+
+use super::{
+    ByteLen, NoPos, PacketIo, Seekable, blocking,
+    positional::Position,
+    stream::{Sequential, some, some_or_end},
+};
+use crate::{
+    backend::{IoBackend, blocked},
+    error::{Error, ErrorKind, Result, Tried},
+    packet::{
+        perms::{Read, Write},
+        widen,
+    },
+};
+
+/// Read some bytes where `at` is.
+fn read_here<Pos: Position, S>(at: &S, buf: &mut [u8]) -> io::Result<usize>
+where
+    S: Sequential<Write, Pos, Object: IoBackend>,
+{
+    let here = at.here();
+    let outcome = blocking::read_some(at.object(), here, buf);
+    let read = some_or_end(buf.len(), outcome)?;
+    at.moved(here, widen(read));
+    Ok(read)
+}
+
+/// Write some bytes where `at` is.
+fn write_here<Pos: Position, S>(at: &S, buf: &[u8]) -> io::Result<usize>
+where
+    S: Sequential<Read, Pos, Object: IoBackend>,
+{
+    let here = at.here();
+    let outcome = blocking::write_some(at.object(), here, buf);
+    let written = some(buf.len(), outcome)?;
+    at.moved(here, widen(written));
+    Ok(written)
+}
+
+impl<Io: PacketIo<Write, u64> + IoBackend> io::Read for Seekable<Io> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.settle()?;
+        read_here(&self.cursor, buf)
+    }
+}
+
+impl<Io: PacketIo<Read, u64> + IoBackend> io::Write for Seekable<Io> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.settle()?;
+        write_here(&self.cursor, buf)
+    }
+
+    /// Nothing is buffered here. What the `compat` faces have in flight is waited for.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(self.settle()?)
+    }
+}
+
+/// From the end takes the object's [`ByteLen`].
+impl<Io: ByteLen + IoBackend> io::Seek for Seekable<Io> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.settle()?;
+        let pos = match to {
+            io::SeekFrom::Start(pos) => pos,
+            io::SeekFrom::Current(by) => offset(self.position(), by)?,
+            io::SeekFrom::End(by) => offset(len_of(self.inner())?, by)?,
+        };
+        self.set_position(pos);
+        Ok(pos)
+    }
+
+    fn stream_position(&mut self) -> io::Result<u64> {
+        self.settle()?;
+        Ok(self.position())
+    }
+}
+
+/// `from` and `by` more.
+pub(crate) fn offset(from: u64, by: i64) -> Result<u64> {
+    from.checked_add_signed(by).ok_or(Error::new(ErrorKind::InvalidInput, Tried::Request))
+}
+
+fn len_of<Io: ByteLen + IoBackend>(io: &Io) -> Result<u64> {
+    match io.byte_len_blocked() {
+        Some(len) => len,
+        None => blocked(io, io.byte_len())?,
+    }
+}
+
+impl<Io> Seekable<Io> {
+    #[cfg(feature = "compat")]
+    #[cold]
+    fn wait_for_written(&mut self) -> Result<()>
+    where
+        Io: IoBackend,
+    {
+        let Self { cursor, polled } = self;
+        let (io, mut failed) = (&cursor.io, None);
+        let flushed = core::future::poll_fn(|cx| {
+            polled.poll_flush(cx, |from, bytes| failed = Some(from.saturating_add(bytes)))
+        });
+        let outcome = blocked(io, flushed)?;
+        if let Some(pos) = failed {
+            self.set_position(pos);
+        }
+        outcome
+    }
+
+    /// Wait for what the `compat` faces have in flight, and forget what they read ahead.
+    #[inline]
+    fn settle(&mut self) -> Result<()>
+    where
+        Io: IoBackend,
+    {
+        #[cfg(feature = "compat")]
+        if !self.polled.is_idle() {
+            self.polled.forget_read();
+            return self.wait_for_written();
+        }
+        Ok(())
+    }
+}
+
+/// A stream as what others know: `std::io::{Read, Write}`, blocking, where the stream is its own backend;
+/// with the feature `compat` `AsyncRead` and `AsyncWrite` of `futures::io` and `tokio::io`, too.
+///
+/// Over a reference or an `Arc` of the stream, one half of it can read while the other writes. Nothing is
+/// buffered, save in the `compat` faces, which say so.
+///
+/// A read of the `compat` faces that nobody polled to its end gives its bytes back to the stream when this is
+/// dropped. Bytes that came and did not fit are lost with it: see [`into_parts`](Self::into_parts).
+pub struct StdStream<Io> {
+    /// Gone once it was taken apart.
+    io: Option<Io>,
+    #[cfg(feature = "compat")]
+    pub(crate) polled: crate::compat::Polled<Io, NoPos>,
+}
+
+impl<Io> From<Io> for StdStream<Io> {
+    fn from(io: Io) -> Self {
+        Self {
+            io: Some(io),
+            #[cfg(feature = "compat")]
+            polled: crate::compat::Polled::new(),
+        }
+    }
+}
+
+impl<Io> StdStream<Io> {
+    /// The stream.
+    #[must_use]
+    pub fn inner(&self) -> &Io {
+        match &self.io {
+            Some(io) => io,
+            None => taken_apart(),
+        }
+    }
+
+    /// The stream, and bytes that came from it and were not read yet. There are none without the feature
+    /// `compat`.
+    #[must_use]
+    pub fn into_parts(mut self) -> (Io, Vec<u8>) {
+        let came = self.give_up_read();
+        match self.io.take() {
+            Some(io) => (io, came),
+            None => taken_apart(),
+        }
+    }
+
+    #[cfg(feature = "compat")]
+    pub(crate) fn parts(&mut self) -> (&Io, &mut crate::compat::Polled<Io, NoPos>) {
+        match &self.io {
+            Some(io) => (io, &mut self.polled),
+            None => taken_apart(),
+        }
+    }
+
+    fn give_up_read(&mut self) -> Vec<u8> {
+        #[cfg(feature = "compat")]
+        if let Some(io) = &self.io {
+            return self.polled.give_up_read(io);
+        }
+        Vec::new()
+    }
+}
+
+impl<Io> Drop for StdStream<Io> {
+    fn drop(&mut self) {
+        self.give_up_read();
+    }
+}
+
+#[cold]
+#[expect(clippy::panic, reason = "it is taken by `into_parts` alone, which takes the rest, too")]
+fn taken_apart() -> ! {
+    panic!("a stream was used after it was taken apart")
+}
+
+impl<Io: PacketIo<Write, NoPos> + IoBackend> io::Read for StdStream<Io> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "compat")]
+        if self.polled.has_read() {
+            // Those bytes come first.
+            let want = buf.len();
+            let (io, polled) = self.parts();
+            let read = core::future::poll_fn(|cx| {
+                polled.poll_read(io, cx, want, |bytes| {
+                    buf.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+                })
+            });
+            return Ok(blocked(io, read)??);
+        }
+        read_here(self.inner(), buf)
+    }
+}
+
+impl<Io: PacketIo<Read, NoPos> + IoBackend> io::Write for StdStream<Io> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        io::Write::flush(self)?;
+        write_here(self.inner(), buf)
+    }
+
+    /// Nothing is buffered here. What the `compat` faces have in flight is waited for.
+    fn flush(&mut self) -> io::Result<()> {
+        #[cfg(feature = "compat")]
+        if self.polled.has_written() {
+            let (io, polled) = self.parts();
+            blocked(io, core::future::poll_fn(|cx| polled.poll_flush(cx, |_, _| ())))??;
+        }
+        Ok(())
+    }
+}
+
+impl<Io: fmt::Debug> fmt::Debug for StdStream<Io> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StdStream").field("io", &self.inner()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,364 @@
+//! Reading and writing one after the other, at a cursor or on a stream: [`AsyncRead`] and
+//! [`AsyncWrite`].
+//!
+//! Their methods take no position: a stream ([`NoPos`]) has none, and a
+//! [`Seekable`](super::Seekable) keeps it. They are named as those of [`IoRead`]
+//! and [`IoWrite`](super::positional::IoWrite), so bring either into scope, not both.
+
+use alloc::vec::Vec;
+use core::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    IoFut, NoPos, PacketIo,
+    positional::{IoRead, Position, ReadToEnd, is_end},
+};
+use crate::{
+    error::Result,
+    packet::{
+        Borrowed, IntoPacket, PacketStore, SomeIsEnough, exact,
+        perms::{PacketPerms, Read, Write},
+    },
+};
+
+/// Something that goes on where the last operation stopped.
+///
+/// Every stream does by itself, and a [`Seekable`](super::Seekable) keeps the position for its object.
+pub trait Sequential<P: PacketPerms, Pos: Position> {
+    /// What takes the requests.
+    type Object: PacketIo<P, Pos>;
+
+    /// What takes the requests.
+    fn object(&self) -> &Self::Object;
+
+    /// Where the next request goes.
+    fn here(&self) -> Pos;
+
+    /// A request at `from` moved `bytes` bytes.
+    fn moved(&self, from: Pos, bytes: u64);
+}
+
+impl<T: PacketIo<P, NoPos>, P: PacketPerms> Sequential<P, NoPos> for T {
+    type Object = T;
+
+    fn object(&self) -> &T {
+        self
+    }
+
+    fn here(&self) -> NoPos {
+        NoPos
+    }
+
+    fn moved(&self, _from: NoPos, _bytes: u64) {}
+}
+
+/// Reading on, at a cursor or on a stream.
+///
+/// Nothing is sent before the first poll. Of two operations that overlap on one cursor, both start at the
+/// same position; on a stream they are served in the order in which they were polled first.
+///
+/// ```
+/// use mfio::error::Result;
+/// use mfio::traits::stream::{AsyncRead, AsyncWrite};
+/// use mfio::{io::{NoPos, PacketIo}, packet::perms::{Read, Write}};
+///
+/// /// Sends back what it receives, until the peer has no more to say.
+/// async fn echo<S: PacketIo<Write, NoPos> + PacketIo<Read, NoPos>>(stream: &S) -> Result<()> {
+///     let mut buf = [0; 4096];
+///     loop {
+///         match AsyncRead::read(stream, &mut buf).await? {
+///             0 => return Ok(()),
+///             n => AsyncWrite::write_all(stream, &buf[..n]).await?,
+///         }
+///     }
+/// }
+/// ```
+pub trait AsyncRead<Pos: Position>: Sequential<Write, Pos> {
+    /// Read some bytes, as soon as there are any, and at most as many as `buf` has. 0: the object has
+    /// ended, or `buf` is empty.
+    ///
+    /// Dropping the future loses nothing: a cursor stays where it was, and the bytes of a stream go to the
+    /// next read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the object.
+    fn read<'a>(&'a self, buf: &'a mut [u8]) -> ReadSome<'a, Self, Pos> {
+        ReadSome(Step::new(self, SomeIsEnough::new(buf.into_packet())))
+    }
+
+    /// Fill all of `packet`: `&mut [u8]`, or owned memory such as a `Vec<u8>` (its `len()` bytes), which
+    /// comes back beside the result.
+    ///
+    /// A cursor goes on behind the good bytes. Dropping the future leaves it where it was.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not be filled; [`good_bytes`](crate::error::Error::good_bytes) says how much of it, from the
+    /// start, was.
+    fn read_all<T: IntoPacket<Write>>(&self, packet: T) -> ExactHere<'_, Self, Write, Pos, T> {
+        ExactHere(Step::new(self, packet.into_packet()))
+    }
+
+    /// Append everything up to the end of the object or its first gap to `buf`. Gives how many bytes were
+    /// appended.
+    ///
+    /// Dropped half way, it leaves the bytes that had arrived in `buf`, and a cursor behind them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the object, except that it ends; the bytes before the error are in `buf`.
+    fn read_to_end<'a>(&'a self, buf: &'a mut Vec<u8>) -> ReadToEndHere<'a, Self, Pos> {
+        ReadToEndHere { at: self, buf: Some(buf), reading: None }
+    }
+}
+
+impl<T: Sequential<Write, Pos> + ?Sized, Pos: Position> AsyncRead<Pos> for T {}
+
+/// Writing on, at a cursor or on a stream.
+///
+/// Nothing is sent before the first poll. Dropping a future asks the object to cancel the request, which
+/// may have been carried out by then, in whole or in part; a cursor stays where it was.
+pub trait AsyncWrite<Pos: Position>: Sequential<Read, Pos> {
+    /// Write some of `buf`, and say how many bytes that were: at least one, unless `buf` is empty.
+    ///
+    /// # Errors
+    ///
+    /// Those of the object; [`ErrorKind::WriteZero`](crate::error::ErrorKind::WriteZero) where it takes no
+    /// more.
+    fn write<'a>(&'a self, buf: &'a [u8]) -> WriteSome<'a, Self, Pos> {
+        WriteSome(Step::new(self, SomeIsEnough::new(buf.into_packet())))
+    }
+
+    /// Write all of `packet`: `&[u8]`, or owned memory such as a `Vec<u8>`, which comes back beside the
+    /// result. A cursor goes on behind the good bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not be written; [`good_bytes`](crate::error::Error::good_bytes) says how much of it, from the
+    /// start, was.
+    fn write_all<T: IntoPacket<Read>>(&self, packet: T) -> ExactHere<'_, Self, Read, Pos, T> {
+        ExactHere(Step::new(self, packet.into_packet()))
+    }
+}
+
+impl<T: Sequential<Read, Pos> + ?Sized, Pos: Position> AsyncWrite<Pos> for T {}
+
+/// How many bytes some of a transfer were. Those before an error count; it comes again, alone.
+pub(super) fn some(len: usize, outcome: Result<()>) -> Result<usize> {
+    match outcome {
+        Ok(()) => Ok(len),
+        Err(error) => match error.good_bytes() {
+            Some(good) if good > 0 => Ok(usize::try_from(good).unwrap_or(len).min(len)),
+            _ if len == 0 => Ok(0),
+            _ => Err(error),
+        },
+    }
+}
+
+/// As [`some`], where the end of the object is 0 bytes.
+pub(super) fn some_or_end(len: usize, outcome: Result<()>) -> Result<usize> {
+    some(len, outcome).or_else(|error| if is_end(error) { Ok(0) } else { Err(error) })
+}
+
+/// One request at the current position, which moves by what it did.
+struct Step<'a, S, P, Pos, B>
+where
+    S: Sequential<P, Pos> + ?Sized,
+    P: PacketPerms,
+    Pos: Position,
+    B: PacketStore<P>,
+{
+    at: &'a S,
+    /// Where it started, once it has.
+    from: Option<Pos>,
+    fut: IoFut<'a, S::Object, P, Pos, B>,
+}
+
+impl<'a, S, P, Pos, B> Step<'a, S, P, Pos, B>
+where
+    S: Sequential<P, Pos> + ?Sized,
+    P: PacketPerms,
+    Pos: Position,
+    B: PacketStore<P>,
+{
+    fn new(at: &'a S, store: B) -> Self {
+        Self { at, from: None, fut: IoFut::new(at.object(), at.here(), store) }
+    }
+
+    /// The store, how many bytes it has, and the outcome.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(B, usize, Result<()>)> {
+        let from = *self.from.get_or_insert_with(|| {
+            let here = self.at.here();
+            self.fut.aim(here);
+            here
+        });
+        let (begun, store) = ready!(self.fut.poll_store(cx));
+        let len = store.packet().map_or(0, |packet| packet.len());
+        let outcome = begun.and_then(|()| store.packet().map_or(Ok(()), exact));
+        let good = outcome.map_or_else(|error| error.good_bytes().unwrap_or(0), |()| len);
+        if good > 0 {
+            self.at.moved(from, good);
+        }
+        Poll::Ready((store, usize::try_from(len).unwrap_or(usize::MAX), outcome))
+    }
+}
+
+impl<S, P, Pos, B> fmt::Debug for Step<'_, S, P, Pos, B>
+where
+    S: Sequential<P, Pos> + ?Sized,
+    P: PacketPerms,
+    Pos: Position,
+    B: PacketStore<P>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fut.fmt(f)
+    }
+}
+
+/// Some bytes on their way in. See [`AsyncRead::read`].
+#[must_use = "futures do nothing unless polled"]
+pub struct ReadSome<'a, S: Sequential<Write, Pos> + ?Sized, Pos: Position>(
+    Step<'a, S, Write, Pos, SomeIsEnough<Borrowed<'a, Write>>>,
+);
+
+impl<'a, S: Sequential<Write, Pos> + ?Sized, Pos: Position> Future for ReadSome<'a, S, Pos> {
+    type Output = Result<usize>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+        let (store, len, outcome) = ready!(self.get_mut().0.poll(cx));
+        let settled = <&'a mut [u8] as IntoPacket<Write>>::settle(store.into_store(), outcome);
+        Poll::Ready(some_or_end(len, settled))
+    }
+}
+
+/// Some bytes on their way out. See [`AsyncWrite::write`].
+#[must_use = "futures do nothing unless polled"]
+pub struct WriteSome<'a, S: Sequential<Read, Pos> + ?Sized, Pos: Position>(
+    Step<'a, S, Read, Pos, SomeIsEnough<Borrowed<'a, Read>>>,
+);
+
+impl<S: Sequential<Read, Pos> + ?Sized, Pos: Position> Future for WriteSome<'_, S, Pos> {
+    type Output = Result<usize>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+        let (_, len, outcome) = ready!(self.get_mut().0.poll(cx));
+        Poll::Ready(some(len, outcome))
+    }
+}
+
+/// An exact transfer at the current position. See [`AsyncRead::read_all`].
+#[must_use = "futures do nothing unless polled"]
+pub struct ExactHere<'a, S, P, Pos, T>(Step<'a, S, P, Pos, T::Store>)
+where
+    S: Sequential<P, Pos> + ?Sized,
+    P: PacketPerms,
+    Pos: Position,
+    T: IntoPacket<P>;
+
+impl<S, P, Pos, T> ExactHere<'_, S, P, Pos, T>
+where
+    S: Sequential<P, Pos> + ?Sized,
+    P: PacketPerms,
+    Pos: Position,
+    T: IntoPacket<P>,
+{
+    /// Ask the object to end the request early, and wait for its outcome as before. See
+    /// [`IoFut::cancel`].
+    pub fn cancel(mut self) -> Self {
+        self.0.fut.ask_to_cancel();
+        self
+    }
+}
+
+impl<S, P, Pos, T> Future for ExactHere<'_, S, P, Pos, T>
+where
+    S: Sequential<P, Pos> + ?Sized,
+    P: PacketPerms,
+    Pos: Position,
+    T: IntoPacket<P>,
+{
+    type Output = T::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
+        let (store, _, outcome) = ready!(self.get_mut().0.poll(cx));
+        Poll::Ready(T::settle(store, outcome))
+    }
+}
+
+/// Everything up to the end. See [`AsyncRead::read_to_end`].
+#[must_use = "futures do nothing unless polled"]
+pub struct ReadToEndHere<'a, S: Sequential<Write, Pos> + ?Sized, Pos: Position> {
+    at: &'a S,
+    /// Until the first poll.
+    buf: Option<&'a mut Vec<u8>>,
+    /// Where it started, and how far it is; gone when it has ended.
+    reading: Option<(Pos, ReadToEnd<'a, S::Object, Pos>)>,
+}
+
+impl<S: Sequential<Write, Pos> + ?Sized, Pos: Position> ReadToEndHere<'_, S, Pos> {
+    /// Moves the cursor behind what has arrived.
+    fn settle(&mut self) {
+        if let Some((from, reading)) = self.reading.take()
+            && reading.appended() > 0
+        {
+            self.at.moved(from, crate::packet::widen(reading.appended()));
+        }
+    }
+}
+
+impl<S: Sequential<Write, Pos> + ?Sized, Pos: Position> Future for ReadToEndHere<'_, S, Pos> {
+    type Output = Result<usize>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+        let this = self.get_mut();
+        if let Some(buf) = this.buf.take() {
+            let here = this.at.here();
+            this.reading = Some((here, IoRead::read_to_end(this.at.object(), here, buf)));
+        }
+        let Some((_, reading)) = &mut this.reading else { super::future::polled_again() };
+        let outcome = ready!(Pin::new(reading).poll(cx));
+        this.settle();
+        Poll::Ready(outcome)
+    }
+}
+
+impl<S: Sequential<Write, Pos> + ?Sized, Pos: Position> Drop for ReadToEndHere<'_, S, Pos> {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+/// What the futures here have in common: nothing in them is pinned, and their requests show them.
+macro_rules! plain_future {
+    ($([$($generics:tt)*] $name:ident <$($used:ident),*> $perms:ty, |$this:ident| $shown:expr;)*) => {$(
+        impl<$($generics)*> Unpin for $name<'_, $($used),*>
+        where
+            S: Sequential<$perms, Pos> + ?Sized,
+            Pos: Position,
+        {
+        }
+
+        impl<$($generics)*> fmt::Debug for $name<'_, $($used),*>
+        where
+            S: Sequential<$perms, Pos> + ?Sized,
+            Pos: Position,
+        {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let $this = self;
+                f.debug_tuple(stringify!($name)).field($shown).finish()
+            }
+        }
+    )*};
+}
+
+plain_future! {
+    [S, Pos] ReadSome<S, Pos> Write, |this| &this.0;
+    [S, Pos] WriteSome<S, Pos> Read, |this| &this.0;
+    [S, P: PacketPerms, Pos, T: IntoPacket<P>] ExactHere<S, P, Pos, T> P, |this| &this.0;
+    [S, Pos] ReadToEndHere<S, Pos> Write, |this| &this.reading.as_ref().map(|(_, reading)| reading);
+}
