@@ -74,8 +74,33 @@ pub(crate) enum Call {
         flags: i32,
         mode: u32,
     },
+    /// Open what a path that may not lead out of `dir` leads to; `how` points to an `OpenHow`.
+    OpenBeneath {
+        dir: RawFd,
+        path: *const u8,
+        how: *const u8,
+    },
     Close {
         fd: RawFd,
+    },
+    /// Reserve storage, or give it back.
+    Allocate {
+        fd: RawFd,
+        mode: u32,
+        pos: u64,
+        len: u64,
+    },
+    Truncate {
+        fd: RawFd,
+        len: u64,
+    },
+    /// Change a name in `dir`.
+    Name {
+        dir: RawFd,
+        path: *const u8,
+        /// The other path of what takes two.
+        second: *const u8,
+        change: NameChange,
     },
     Statx {
         dir: RawFd,
@@ -101,6 +126,21 @@ pub(crate) enum Call {
     Cancel {
         key: Key,
     },
+}
+
+/// What is done with a name, or two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameChange {
+    /// With these permission bits.
+    MakeDir(u32),
+    /// With these flags (`AT_*`).
+    Remove(u32),
+    /// To the second, with these flags (`RENAME_*`).
+    Rename(u32),
+    /// Give it the second name, too.
+    Link,
+    /// What the first says is the content of the second.
+    Symlink,
 }
 
 /// One completion.

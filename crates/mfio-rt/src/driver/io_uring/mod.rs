@@ -7,7 +7,8 @@
 //! hands all of them over at once, and can sleep for completions in the same call. So a drive at
 //! depth 1 is one system call, and a drive with 32 requests queued is one too.
 //!
-//! - `request` says what each operation of the runtime is on a ring, and what its result means.
+//! - `request` says what each operation of the runtime is on a ring, and what its result means; `task`
+//!   says so for those without a packet.
 //! - `engine` decides what is submitted when, and what a completion leads to. It is generic over the
 //!   kernel; a fake one drives it in tests.
 //! - `table` (one floor up: [`super::table`]) says who owns a request's memory.
@@ -58,6 +59,7 @@ mod engine;
 mod probe;
 mod request;
 mod ring;
+mod task;
 
 #[cfg(test)]
 mod fake;

@@ -20,10 +20,18 @@ pub(crate) enum RingOp {
     Timeout,
     Cancel,
     Poll,
+    OpenAt2,
+    Allocate,
+    Truncate,
+    MkDirAt,
+    UnlinkAt,
+    RenameAt,
+    LinkAt,
+    SymlinkAt,
 }
 
 impl RingOp {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Nop,
         Self::Read,
         Self::Write,
@@ -34,6 +42,14 @@ impl RingOp {
         Self::Timeout,
         Self::Cancel,
         Self::Poll,
+        Self::OpenAt2,
+        Self::Allocate,
+        Self::Truncate,
+        Self::MkDirAt,
+        Self::UnlinkAt,
+        Self::RenameAt,
+        Self::LinkAt,
+        Self::SymlinkAt,
     ];
 
     /// The kernel's number of the operation (`IORING_OP_*`): what a probe is asked about.
@@ -49,17 +65,25 @@ impl RingOp {
             Self::Timeout => opcode::Timeout::CODE,
             Self::Cancel => opcode::AsyncCancel::CODE,
             Self::Poll => opcode::PollAdd::CODE,
+            Self::OpenAt2 => opcode::OpenAt2::CODE,
+            Self::Allocate => opcode::Fallocate::CODE,
+            Self::Truncate => opcode::Ftruncate::CODE,
+            Self::MkDirAt => opcode::MkDirAt::CODE,
+            Self::UnlinkAt => opcode::UnlinkAt::CODE,
+            Self::RenameAt => opcode::RenameAt::CODE,
+            Self::LinkAt => opcode::LinkAt::CODE,
+            Self::SymlinkAt => opcode::SymlinkAt::CODE,
         }
     }
 
-    const fn bit(self) -> u16 {
+    const fn bit(self) -> u32 {
         1 << self as u8
     }
 }
 
 /// A set of ring operations.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct OpSet(u16);
+pub(crate) struct OpSet(u32);
 
 impl OpSet {
     /// The operations whose kernel number `is_supported`.
@@ -195,7 +219,7 @@ mod tests {
     /// The numbers of `include/uapi/linux/io_uring.h`, written down a second time on purpose.
     #[test]
     fn the_probe_is_asked_about_operations_not_register_numbers() {
-        let numbers = [0, 22, 23, 18, 19, 21, 3, 11, 14, 6];
+        let numbers = [0, 22, 23, 18, 19, 21, 3, 11, 14, 6, 28, 17, 55, 37, 36, 35, 39, 38];
         for (op, number) in RingOp::ALL.into_iter().zip(numbers) {
             let set = OpSet::from_probe(|code| code == number);
             assert_eq!(set.iter().collect::<Vec<_>>(), [op]);

@@ -1,26 +1,24 @@
 //! What each operation means on a ring.
 #![allow(unsafe_code)]
 
-use std::ffi::c_char;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use io_uring::types::OpenHow;
 use mfio::error::{Error, ErrorKind};
-use rustix::fs::{AtFlags, Mode, OFlags, Statx};
+use rustix::fs::Statx;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::blocking;
 use super::super::op::{Answer, Op, RequestId, Step, Transfer};
-use super::super::sys::{
-    OsFile, dir_error, dir_flags, durability_flags, metadata_of_statx, open_flags, open_mode,
-    statx_wanted,
-};
-use super::super::task::{At, Work};
+use super::super::sys::{OsFile, OsPath, durability_flags, metadata_of_statx};
+use super::super::task::Work;
 use super::engine::{Call, Prepared, Progress, Request};
 use super::probe::{OpSet, RingOp};
+use super::task;
 
 // As plain numbers: what comes from the kernel is compared, never turned into an `Errno`, which
 // must be one that exists.
@@ -30,7 +28,6 @@ const NOT_READY: i32 = Errno::AGAIN.raw_os_error();
 /// `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`: interruptions, as the kernel calls them inside. System calls
 /// turn them into `EINTR` or are made again; a ring hands them out as they are.
 const RESTARTS: [i32; 4] = [512, 513, 514, 516];
-const TIME_OVER: i32 = Errno::TIME.raw_os_error();
 
 /// Cancels in a row that nobody asked for. A thread that exits causes one; a system that lets the
 /// kernel start no thread for what would block (`RLIMIT_NPROC`, a limit of a container's) cancels it
@@ -39,30 +36,33 @@ const MAX_UNASKED_CANCELS: u8 = 64;
 
 /// An operation on its way through the ring.
 pub(crate) struct RingRequest {
-    op: Op,
-    scratch: Scratch,
-    unasked_cancels: u8,
+    pub(super) op: Op,
+    pub(super) scratch: Scratch,
+    pub(super) unasked_cancels: u8,
 }
 
 /// Memory that the kernel reads or fills beside the caller's.
-enum Scratch {
+pub(super) enum Scratch {
     None,
     Statx(KernelMemory<Statx>),
     At(KernelMemory<io_uring::types::Timespec>),
+    How(KernelMemory<OpenHow>),
+    /// Paths, which are on the heap themselves.
+    Paths(OsPath, Option<OsPath>),
 }
 
 /// A value on the heap that the kernel may touch. A `Box` would promise that only its owner does.
-struct KernelMemory<T: Copy>(NonNull<T>);
+pub(super) struct KernelMemory<T: Copy>(NonNull<T>);
 
 // SAFETY: it owns a plain value.
 unsafe impl<T: Copy + Send> Send for KernelMemory<T> {}
 
 impl<T: Copy> KernelMemory<T> {
-    fn new(value: T) -> Self {
+    pub(super) fn new(value: T) -> Self {
         Self(NonNull::from(Box::leak(Box::new(value))))
     }
 
-    fn as_ptr(&self) -> *mut u8 {
+    pub(super) fn as_ptr(&self) -> *mut u8 {
         self.0.as_ptr().cast()
     }
 }
@@ -80,7 +80,7 @@ pub(crate) fn runs_on_ring(op: &Op, ops: OpSet) -> bool {
     let needed = match op {
         Op::Read(_) => RingOp::Read,
         Op::Write(_) => RingOp::Write,
-        Op::Task(task) => match needed(&task.work) {
+        Op::Task(task) => match task::needed(&task.work) {
             Some(needed) => needed,
             None => return false,
         },
@@ -88,26 +88,12 @@ pub(crate) fn runs_on_ring(op: &Op, ops: OpSet) -> bool {
     ops.has(needed)
 }
 
-/// What a ring must have to do some work. `None`: no ring has it.
-fn needed(work: &Work) -> Option<RingOp> {
-    Some(match work {
-        Work::Nop => RingOp::Nop,
-        Work::Timeout(_) => RingOp::Timeout,
-        Work::Open(at, _) | Work::OpenDir(at, _) if !at.dir.is_confined() => RingOp::OpenAt,
-        Work::StatAt(at, _) if !at.dir.is_confined() => RingOp::Statx,
-        Work::Stat(_) => RingOp::Statx,
-        Work::Close(_) => RingOp::Close,
-        Work::Sync { .. } => RingOp::Sync,
-        _ => return None,
-    })
-}
-
 impl RingRequest {
     pub(crate) fn new(op: Op) -> Self {
         Self { op, scratch: Scratch::None, unasked_cancels: 0 }
     }
 
-    fn statx_memory(&mut self) -> *mut u8 {
+    pub(super) fn statx_memory(&mut self) -> *mut u8 {
         if !matches!(self.scratch, Scratch::Statx(_)) {
             // SAFETY: plain integers, for which zero is a value.
             let zero = unsafe { std::mem::zeroed::<Statx>() };
@@ -119,7 +105,7 @@ impl RingRequest {
         }
     }
 
-    fn deadline_memory(&mut self, deadline: Instant) -> *const u8 {
+    pub(super) fn deadline_memory(&mut self, deadline: Instant) -> *const u8 {
         if !matches!(self.scratch, Scratch::At(_)) {
             self.scratch = Scratch::At(KernelMemory::new(monotonic(deadline)));
         }
@@ -130,7 +116,7 @@ impl RingRequest {
     }
 
     /// What the metadata request found.
-    fn metadata(&self) -> Answer {
+    pub(super) fn metadata(&self) -> Answer {
         match &self.scratch {
             Scratch::Statx(memory) => {
                 // SAFETY: the kernel has completed the request, so it is done with the memory, which
@@ -160,7 +146,7 @@ impl RingRequest {
     }
 
     /// What an error of the kernel's means: go on, wait until the file is ready, or the end.
-    fn refused(&mut self, code: i32) -> Progress<Answer> {
+    pub(super) fn refused(&mut self, code: i32) -> Progress<Answer> {
         // A cancel that nobody asked for: the thread that submitted it has gone. The engine tells it
         // from one that was asked for.
         if code == CANCELED {
@@ -179,13 +165,18 @@ impl RingRequest {
             (NOT_READY, Op::Write(transfer)) => {
                 Progress::Await { fd: transfer.file.as_fd().as_raw_fd(), writable: true }
             }
-            (code, Op::Task(task)) => Progress::Ended(refused(&task.work, code)),
+            // A confined walk that others disturbed by renaming on its way: once more, but not for ever.
+            (NOT_READY, Op::Task(task)) if task::is_confined(&task.work) => {
+                let goes_on = self.goes_on_unasked();
+                if goes_on { Progress::Again } else { Progress::Ended(self.op.refused(code)) }
+            }
+            (code, Op::Task(task)) => Progress::Ended(task::refused(&task.work, code)),
             _ => Progress::Ended(self.op.refused(code)),
         }
     }
 
     /// The file that is to be closed, if that is what this does.
-    fn closing(&mut self) -> Option<&mut Option<OsFile>> {
+    pub(super) fn closing(&mut self) -> Option<&mut Option<OsFile>> {
         match &mut self.op {
             Op::Task(task) => match &mut task.work {
                 Work::Close(file) => Some(file),
@@ -197,7 +188,7 @@ impl RingRequest {
 
     /// The kernel has closed the file, well or not: its number is no longer ours. The one exception
     /// is a close that was cancelled before it began.
-    fn closed(&mut self, result: i32) -> Progress<Answer> {
+    pub(super) fn closed(&mut self, result: i32) -> Progress<Answer> {
         if result == -CANCELED {
             if self.goes_on_unasked() {
                 return Progress::Again;
@@ -294,95 +285,6 @@ unsafe impl Request for RingRequest {
     }
 }
 
-impl RingRequest {
-    /// The next call of a task.
-    fn prepare_task(&mut self) -> Prepared<Answer> {
-        let Op::Task(task) = &self.op else { return Prepared::Call(Call::Nop) };
-        let call = match &task.work {
-            Work::Timeout(deadline) => {
-                let deadline = *deadline;
-                Call::Timeout { at: self.deadline_memory(deadline) }
-            }
-            Work::Open(at, options) => match open_flags(options) {
-                Ok(flags) => open_at(at, flags, open_mode(options)),
-                Err(error) => return Prepared::Ended(Answer::Failed(error)),
-            },
-            Work::OpenDir(at, follow) => open_at(at, dir_flags(*follow), Mode::empty()),
-            Work::Close(file) => match file {
-                Some(file) => Call::Close { fd: file.as_fd().as_raw_fd() },
-                None => return Prepared::Ended(Answer::value(())),
-            },
-            Work::Stat(file) => {
-                let fd = file.as_fd().as_raw_fd();
-                self.statx(fd, c"".as_ptr(), AtFlags::EMPTY_PATH)
-            }
-            Work::StatAt(at, follow) => {
-                let flags = if *follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
-                let (dir, path) = (at.dir.raw(), at.path.as_c_str().as_ptr());
-                self.statx(dir, path, flags)
-            }
-            Work::Sync { file, data_only } => {
-                Call::Sync { fd: file.as_fd().as_raw_fd(), data_only: *data_only }
-            }
-            // None of the others comes here: see `needed`.
-            _ => Call::Nop,
-        };
-        Prepared::Call(call)
-    }
-
-    fn statx(&mut self, dir: RawFd, path: *const c_char, flags: AtFlags) -> Call {
-        Call::Statx {
-            dir,
-            path: path.cast(),
-            flags: flags.bits().cast_signed(),
-            mask: statx_wanted().bits(),
-            into: self.statx_memory(),
-        }
-    }
-
-    /// Takes in the result of a task's call.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Request::completed`].
-    unsafe fn task_completed(&mut self, result: i32) -> Progress<Answer> {
-        if self.closing().is_some() {
-            return self.closed(result);
-        }
-        if result < 0 {
-            return self.refused(result.saturating_neg());
-        }
-        self.unasked_cancels = 0;
-        let Op::Task(task) = &self.op else { return Progress::Again };
-        // SAFETY: the result of a successful open is a new descriptor, and this alone sees it.
-        let opened = || unsafe { OwnedFd::from_raw_fd(result) };
-        Progress::Ended(match &task.work {
-            Work::Open(_, options) => Answer::value(OsFile::opened(opened(), options)),
-            Work::OpenDir(at, _) => Answer::value(at.dir.opened(opened())),
-            Work::Stat(_) | Work::StatAt(..) => self.metadata(),
-            _ => Answer::value(()),
-        })
-    }
-}
-
-/// What the kernel's refusal of some work means.
-fn refused(work: &Work, code: i32) -> Answer {
-    match work {
-        Work::Timeout(_) if code == TIME_OVER => Answer::value(()),
-        Work::OpenDir(..) => Answer::Failed(dir_error(code)),
-        _ => Answer::Failed(Error::from_os(code, work.tried())),
-    }
-}
-
-fn open_at(at: &At, flags: OFlags, mode: Mode) -> Call {
-    Call::OpenAt {
-        dir: at.dir.raw(),
-        path: at.path.as_c_str().as_ptr().cast(),
-        flags: flags.bits().cast_signed(),
-        mode: mode.bits(),
-    }
-}
-
 #[inline]
 fn prepare_transfer<P: mfio::packet::perms::PacketPerms>(
     transfer: &Transfer<P>,
@@ -423,6 +325,7 @@ fn monotonic(deadline: Instant) -> io_uring::types::Timespec {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
     use std::sync::Arc;
 
     use super::super::super::testing::read;

@@ -18,7 +18,7 @@ use rustix::io_uring::{
 use rustix::time::Timespec;
 
 use super::super::Wait;
-use super::engine::{Call, Completion, Kernel};
+use super::engine::{Call, Completion, Kernel, NameChange};
 use super::probe::{Features, OpSet, Refusal, RingOp, Setup};
 use super::{Mode, RingOptions};
 
@@ -282,6 +282,27 @@ fn encode(call: &Call) -> squeue::Entry {
         }
         Call::OpenAt { dir, path, flags, mode } => {
             opcode::OpenAt::new(Fd(dir), path.cast()).flags(flags).mode(mode).build()
+        }
+        Call::OpenBeneath { dir, path, how } => {
+            opcode::OpenAt2::new(Fd(dir), path.cast(), how.cast()).build()
+        }
+        Call::Allocate { fd, mode, pos, len } => {
+            opcode::Fallocate::new(Fd(fd), len).offset(pos).mode(mode.cast_signed()).build()
+        }
+        Call::Truncate { fd, len } => opcode::Ftruncate::new(Fd(fd), len).build(),
+        Call::Name { dir, path, second, change } => {
+            let (dir, path, second) = (Fd(dir), path.cast(), second.cast());
+            match change {
+                NameChange::MakeDir(mode) => opcode::MkDirAt::new(dir, path).mode(mode).build(),
+                NameChange::Remove(flags) => {
+                    opcode::UnlinkAt::new(dir, path).flags(flags.cast_signed()).build()
+                }
+                NameChange::Rename(flags) => {
+                    opcode::RenameAt::new(dir, path, dir, second).flags(flags).build()
+                }
+                NameChange::Link => opcode::LinkAt::new(dir, path, dir, second).build(),
+                NameChange::Symlink => opcode::SymlinkAt::new(dir, path, second).build(),
+            }
         }
         Call::Close { fd } => opcode::Close::new(Fd(fd)).build(),
         Call::Statx { dir, path, flags, mask, into } => {

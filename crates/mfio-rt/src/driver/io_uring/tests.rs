@@ -4,26 +4,27 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mfio::error::ErrorKind;
+use mfio::error::{ErrorKind, Tried};
 use rustix::event::epoll;
 use rustix::event::{PollFd, PollFlags, Timespec, poll as os_poll};
 use rustix::io::Errno;
 
 use super::super::op::{Answer, Ended, Op, Transfer};
 use super::super::pool::PoolLimits;
-use super::super::sys::OsFile;
-use super::super::task::{Task, Work};
+use super::super::sys::{OsDir, OsFile, OsPath};
+use super::super::task::{At, Task, Work};
 use super::super::testing::{
     at, error_of, finish_all, open, outcome, poll, read, times_open, to_drain, to_fill, value,
     within_limits, write,
 };
 use super::super::{Counters, Wait};
 use super::{IoUring, Mode, OpSet, RingOp, RingOptions, Setup, leaked_requests};
-use crate::fs::{Metadata, OpenOptions};
+use crate::fs::{DirChange, FileChange, Metadata, OpenOptions, RenameOnto};
 
 const NAP: Wait = Wait::Until(Some(Duration::from_millis(100)));
 const FOREVER: Wait = Wait::Until(None);
@@ -630,6 +631,99 @@ fn what_the_ring_lacks_the_pool_does() {
         assert_eq!((pooled, requests, completions), (3, 3, 3));
         assert_eq!(driver.in_flight(), 0);
     });
+}
+
+/// Runs one task to its end, and says what came of it.
+fn task<T: 'static>(driver: &mut IoUring, work: Work) -> mfio::error::Result<T> {
+    let (op, asked) = Task::ask::<T>(work);
+    submit(driver, op);
+    settle_into(driver);
+    value(asked)
+}
+
+/// Whatever is done by name or to a file's storage: with the ring's own operations, and without any.
+#[test]
+fn names_and_storage_change_on_the_ring_as_in_the_pool() {
+    let ops = [
+        RingOp::OpenAt2,
+        RingOp::Allocate,
+        RingOp::Truncate,
+        RingOp::MkDirAt,
+        RingOp::UnlinkAt,
+        RingOp::RenameAt,
+        RingOp::LinkAt,
+        RingOp::SymlinkAt,
+    ];
+    let none = ops.into_iter().fold(OpSet::default(), OpSet::with);
+    for masked in [OpSet::default(), none] {
+        on_ring(RingOptions { masked, ..RingOptions::new(Mode::Shared) }, move |mut driver| {
+            let has = driver.features().ops;
+            let missing = ops.into_iter().any(|op| !has.has(op));
+            let kernel_lacks = missing && masked == OpSet::default();
+            let change_all = change_names_and_storage(&mut driver);
+            let pooled = driver.counters().pooled;
+            // Each of the operations was asked for at least once, some several times.
+            let expected = if masked == none { pooled >= change_all } else { pooled == 0 };
+            assert!(expected || kernel_lacks, "{pooled} of {change_all} in the pool");
+        });
+    }
+}
+
+/// The number of tasks.
+fn change_names_and_storage(driver: &mut IoUring) -> u64 {
+    let directory = tempfile::tempdir().unwrap();
+    let here = |name: &str| directory.path().join(name);
+    let dir = OsDir::current();
+    let mut tasks = 0;
+    let mut change = |driver: &mut IoUring, change| {
+        tasks += 1;
+        task::<()>(driver, Work::ChangeDir(OsDir::current(), change))
+    };
+    let made = DirChange::CreateDir { path: here("made"), mode: 0o700 };
+    change(driver, made.clone()).unwrap();
+    assert_eq!(std::fs::metadata(here("made")).unwrap().permissions().mode() & 0o777, 0o700);
+    let again = change(driver, made).unwrap_err();
+    assert_eq!((again.kind(), again.tried()), (ErrorKind::AlreadyExists, Tried::CreateDir));
+    std::fs::write(here("a"), "a").unwrap();
+    std::fs::write(here("b"), "b").unwrap();
+    let rename = |onto| DirChange::Rename { from: here("a"), to: here("b"), onto };
+    let kept = change(driver, rename(RenameOnto::Nothing)).unwrap_err();
+    assert_eq!((kept.kind(), kept.tried()), (ErrorKind::AlreadyExists, Tried::Rename));
+    assert_eq!(std::fs::read(here("b")).unwrap(), b"b");
+    change(driver, rename(RenameOnto::Exchange)).unwrap();
+    assert_eq!(std::fs::read(here("b")).unwrap(), b"a");
+    change(driver, rename(RenameOnto::Replace)).unwrap();
+    assert!(!here("a").exists() && std::fs::read(here("b")).unwrap() == b"b");
+    change(driver, DirChange::HardLink { from: here("b"), to: here("c") }).unwrap();
+    let target = "t".repeat(3000).into();
+    change(driver, DirChange::Symlink { target, link: here("d") }).unwrap();
+    assert_eq!(std::fs::read_link(here("d")).unwrap().as_os_str().len(), 3000);
+    let zero = DirChange::RemoveFile("a\0b".into());
+    assert_eq!(change(driver, zero).unwrap_err().kind(), ErrorKind::InvalidInput);
+    for name in ["c", "d"] {
+        change(driver, DirChange::RemoveFile(here(name))).unwrap();
+    }
+    let file = change(driver, DirChange::RemoveDir(here("b"))).unwrap_err();
+    assert_eq!(file.kind(), ErrorKind::NotADirectory);
+    change(driver, DirChange::RemoveDir(here("made"))).unwrap();
+
+    let confined = At { dir: dir.confined(), path: OsPath::new(&here("b")).unwrap() };
+    let out = task::<OsFile>(driver, Work::Open(confined, OpenOptions::new().read(true)));
+    assert_eq!(out.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    let inside = task::<OsDir>(driver, Work::OpenDir(at(directory.path()), true)).unwrap();
+    let inside = At { dir: inside.confined(), path: OsPath::new(Path::new("b")).unwrap() };
+    let options = OpenOptions::new().read(true).write(true);
+    let file = Arc::new(task::<OsFile>(driver, Work::Open(inside, options)).unwrap());
+    let storage = [
+        FileChange::SetLen(1 << 20),
+        FileChange::Allocate(0..2 << 20),
+        FileChange::PunchHole(0..1 << 20),
+    ];
+    for (change, len) in storage.into_iter().zip([1 << 20, 2 << 20, 2 << 20]) {
+        task::<()>(driver, Work::ChangeFile(file.clone(), change)).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), len);
+    }
+    tasks
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What only Linux has: the event counter, `statx`, and calls with flags that others do not know.
 
 use super::unix::{STAT_BLOCK, error_of, file_type_of_mode, wait_readable};
-use crate::fs::{Alignment, Durability, FileId, Metadata, Owner, Permissions, Timestamp};
+use crate::fs::{
+    Alignment, Durability, FileId, Metadata, Owner, Permissions, RenameOnto, Timestamp,
+};
 use mfio::error::{Error, ErrorKind, Result, Tried};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{
@@ -160,8 +162,17 @@ pub(super) fn rename(
     new: &[u8],
     exchange: bool,
 ) -> rustix::io::Result<()> {
-    let flags = if exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-    rustix::fs::renameat_with(from, old, to, new, flags)
+    let onto = if exchange { RenameOnto::Exchange } else { RenameOnto::Nothing };
+    rustix::fs::renameat_with(from, old, to, new, rename_flags(onto))
+}
+
+/// What tells a rename what to do with what has the new name.
+pub(crate) fn rename_flags(onto: RenameOnto) -> RenameFlags {
+    match onto {
+        RenameOnto::Replace => RenameFlags::empty(),
+        RenameOnto::Nothing => RenameFlags::NOREPLACE,
+        RenameOnto::Exchange => RenameFlags::EXCHANGE,
+    }
 }
 
 /// What a write says to be durable when it ends.

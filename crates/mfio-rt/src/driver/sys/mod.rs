@@ -33,11 +33,15 @@ use windows as system;
 pub(crate) use copy::Copying;
 pub(crate) use file::OsFile;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{durability_flags, metadata_of_statx, statx_wanted};
+pub(crate) use linux::{
+    beneath, durability_flags, metadata_of_statx, punch_hole_mode, rename_flags, statx_wanted,
+};
 pub(crate) use signal::Signal;
 pub(crate) use system::{Listing, OsDir, OsPath, interrupted, not_ready};
 #[cfg(target_os = "linux")]
-pub(crate) use unix::{dir_error, dir_flags, open_flags, open_mode};
+pub(crate) use unix::{
+    dir_error, dir_flags, mode_of, open_error, open_flags, open_mode, rename_error,
+};
 
 use crate::fs::OpenOptions;
 use mfio::error::{Error, ErrorKind, Result, Tried};

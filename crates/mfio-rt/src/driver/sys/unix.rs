@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub(crate) use dir::{Listing, OsDir};
 #[cfg(target_os = "linux")]
-pub(crate) use dir::{dir_error, dir_flags};
+pub(crate) use dir::{dir_error, dir_flags, open_error, rename_error};
 #[cfg(not(target_os = "linux"))]
 pub(super) use metadata::metadata_of_stat;
 pub(super) use metadata::metadata_of_std;
@@ -256,7 +256,7 @@ pub(crate) fn open_mode(options: &OpenOptions) -> Mode {
     clippy::unnecessary_fallible_conversions,
     reason = "as wide as u32 on some systems, u16 on others"
 )]
-fn mode_of(bits: u32) -> Mode {
+pub(crate) fn mode_of(bits: u32) -> Mode {
     match (bits & 0o7777).try_into() {
         Ok(bits) => Mode::from_bits_retain(bits),
         Err(_) => Mode::empty(),
