@@ -13,11 +13,13 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_core::Stream as _;
 use mfio::backend::{IoBackend, IoBackendExt};
 use mfio::io::PacketIoExt;
 use mfio::packet::{Packet, perms};
 use mfio::traits::{IoRead, IoWrite};
-use mfio_rt::{DirHandleExt, File, FileOps, Fs, OpenOptions, Time};
+use mfio_rt::fs::{Durability, FileTimes, Lock};
+use mfio_rt::{Dir, DirHandle, DirHandleExt, File, FileOps, Fs, OpenOptions, Permissions, Time};
 
 use common::{
     CREATE, READ, READ_WRITE, WRITE, alone, fifo, limited, on_every_runtime, open_fds, pattern,
@@ -128,12 +130,83 @@ impl<R: Runtime> Scene<'_, R> {
             let value: [u8; 8] = bytes[..8].try_into().unwrap();
             add(leave(*rt, file.write(0, &value), polls, way));
         }
+        ended += self.leave_names_and_storage(polls, way, &mut of);
         println!("{ended} of {of} had ended after {polls} polls");
+        ended
+    }
+
+    /// The same for what is done by name, and to a file but for its bytes.
+    fn leave_names_and_storage(&self, polls: usize, way: Leave, of: &mut usize) -> usize {
+        let Self { rt, dir, bytes, file, .. } = self;
+        let mut ended = 0;
+        let mut add = |over: bool| {
+            ended += usize::from(over);
+            *of += 1;
+        };
+        let open = rt.block_on(rt.current_dir().open_dir(dir)).unwrap();
+        for here in [open.clone(), open.confined()] {
+            add(leave(*rt, here.open_dir("."), polls, way));
+            add(leave(*rt, here.open_file("data", READ), polls, way));
+            add(leave(*rt, here.open_file("other", WRITE.create(true)), polls, way));
+            add(leave(*rt, here.symlink_metadata("data"), polls, way));
+            add(leave(*rt, here.path(), polls, way));
+            add(leave(*rt, here.sync(), polls, way));
+            add(leave(*rt, here.space(), polls, way));
+            add(leave(*rt, here.read_dir(), polls, way));
+            add(leave(*rt, list(&here), polls, way));
+            add(leave(*rt, here.create_dir_all("made/below"), polls, way));
+            add(leave(*rt, here.symlink("target", "link"), polls, way));
+            add(leave(*rt, here.read_link("link"), polls, way));
+            add(leave(*rt, here.hard_link("data", "second"), polls, way));
+            add(leave(*rt, here.rename("second", "third"), polls, way));
+            add(leave(*rt, here.remove_file("third"), polls, way));
+            add(leave(*rt, here.remove_dir_all("made"), polls, way));
+            add(leave(*rt, here.copy("data", "copy"), polls, way));
+            add(leave(
+                *rt,
+                here.set_permissions("data", Permissions::from_mode(0o644)),
+                polls,
+                way,
+            ));
+            add(leave(*rt, here.set_times("data", FileTimes::new()), polls, way));
+        }
+        add(leave(*rt, file.size(), polls, way));
+        add(leave(*rt, file.alignment(), polls, way));
+        add(leave(*rt, file.next_data(0), polls, way));
+        add(leave(*rt, file.set_len(bytes.len() as u64), polls, way));
+        add(leave(*rt, file.allocate(0..bytes.len() as u64), polls, way));
+        add(leave(*rt, file.set_times(FileTimes::new()), polls, way));
+        add(leave(*rt, file.write_and_sync(0, bytes.to_vec()), polls, way));
+        add(leave(
+            *rt,
+            file.with_durability(Durability::All).write_all(0, bytes.to_vec()),
+            polls,
+            way,
+        ));
+        // Held by another, so that who asks waits; and held by nobody.
+        let holder = rt.block_on(rt.open(&dir.join("data"), READ)).unwrap();
+        rt.block_on(holder.lock(Lock::Exclusive)).unwrap();
+        add(leave(*rt, file.try_lock(Lock::Shared), polls, way));
+        add(leave(*rt, file.lock(Lock::Exclusive), polls, way));
+        drop(holder);
+        add(leave(*rt, file.lock(Lock::Exclusive), polls, way));
+        add(leave(*rt, file.unlock(), polls, way));
+        let _ = rt.block_on(file.unlock());
         ended
     }
 }
 
-trait Runtime: Fs<FileHandle = File> + Time + IoBackend {
+async fn list(dir: &Dir) -> mfio::error::Result<usize> {
+    let mut listing = dir.read_dir().await?;
+    let mut entries = 0;
+    while let Some(entry) = poll_fn(|cx| Pin::new(&mut listing).poll_next(cx)).await {
+        entry?;
+        entries += 1;
+    }
+    Ok(entries)
+}
+
+trait Runtime: Fs<FileHandle = File, DirHandle = Dir> + Time + IoBackend {
     fn nop(&self) -> Boxed<mfio::error::Result<()>>;
 }
 
