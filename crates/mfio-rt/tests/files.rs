@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use mfio::backend::IoBackendExt;
 use mfio::error::{Error, ErrorKind, Result};
+use mfio::packet::VectoredPacket;
 use mfio::traits::{IoRead, IoWrite, sync};
 use mfio_rt::fs::{Durability, FileTimes, Lock, Owner, SetTime, Timestamp};
 use mfio_rt::{DirHandle, DirHandleExt, FileOps, Fs, OpenOptions, Permissions, Time};
@@ -37,6 +38,9 @@ fn appended_bytes_go_to_the_end_wherever_they_are_sent() {
                 let other = rt.open(&path, OpenOptions::new().append(true)).await?;
                 other.write_all(0, b"four ").await?;
                 file.write_and_sync(u64::MAX, b"five ".to_vec()).await.0?;
+                // Buffers of one packet stay one behind the other, however many.
+                let buffers = vec![b"a ".to_vec(), Vec::new(), b"b ".to_vec(), b"c ".to_vec()];
+                file.write_all(7, VectoredPacket::from(buffers)).await.0?;
                 // Reads do heed theirs.
                 let mut bytes = [0; 4];
                 file.read_all(6, &mut bytes[..]).await?;
@@ -47,7 +51,7 @@ fn appended_bytes_go_to_the_end_wherever_they_are_sent() {
                 Ok::<_, Error>(())
             })
             .unwrap();
-            assert_eq!(std::fs::read(&path).unwrap(), b"start one two three four five six");
+            assert_eq!(std::fs::read(&path).unwrap(), b"start one two three four five a b c six");
         });
     });
 }

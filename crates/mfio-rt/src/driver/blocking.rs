@@ -6,7 +6,7 @@
 //! off is made again, and a non-blocking object that is not ready is waited for: none of these is an
 //! outcome.
 
-use super::op::{Answer, Op, Span, Step, Transfer};
+use super::op::{Answer, ListTransfer, Op, Span, Step, Transfer};
 use super::sys::{self, OsFile};
 use super::task::Work;
 use mfio::error::{Error, ErrorKind, Result, Tried};
@@ -14,6 +14,7 @@ use mfio::packet::perms::{PacketPerms, Read, Write};
 use mfio::packet::{BlockedMemory, Served};
 use std::mem::MaybeUninit;
 use std::ops::Deref;
+use std::ptr;
 use std::slice;
 use std::thread;
 use std::time::Instant;
@@ -24,6 +25,8 @@ pub(crate) fn run(op: &mut Op) -> Answer {
     match op {
         Op::Read(transfer) => read(transfer, OsFile::read_at),
         Op::Write(transfer) => write(transfer, OsFile::write_at),
+        Op::ReadList(transfer) => read_list(transfer),
+        Op::WriteList(transfer) => write_list(transfer),
         Op::Task(task) => task_here(&mut task.work),
     }
 }
@@ -63,6 +66,18 @@ pub(crate) fn read_here(mut transfer: Transfer<Write, &OsFile>) {
 pub(crate) fn write_here(mut transfer: Transfer<Read, &OsFile>) {
     let answer = write(&mut transfer, OsFile::write_at);
     transfer.finish(answer);
+}
+
+/// As [`read_here`], into memory in several pieces.
+pub(crate) fn read_list_here(mut transfer: ListTransfer<Write, &OsFile>) {
+    let answer = read_list(&mut transfer);
+    transfer.finish_list(answer);
+}
+
+/// As [`write_here`], from memory in several pieces.
+pub(crate) fn write_list_here(mut transfer: ListTransfer<Read, &OsFile>) {
+    let answer = write_list(&mut transfer);
+    transfer.finish_list(answer);
 }
 
 /// As [`read_here`], into the memory of a blocked caller. Wakes nobody.
@@ -125,6 +140,43 @@ fn write<F: Deref<Target = OsFile>, V: Span>(
         // SAFETY: a call that says how many bytes it wrote has taken as many from `bytes`.
         let moved =
             |transfer: &mut Transfer<Read, F, V>, bytes| unsafe { transfer.moved_write(bytes) };
+        if let Some(answer) = after(transfer, called, Tried::Write, moved) {
+            return answer;
+        }
+    }
+}
+
+fn read_list<F: Deref<Target = OsFile>>(transfer: &mut ListTransfer<Write, F>) -> Answer {
+    loop {
+        let (len, pos) = match transfer.step_read() {
+            Step::Call { len, pos, .. } => (len, pos),
+            Step::Ended(answer) => return answer,
+        };
+        let list = ptr::from_mut(transfer.list(len));
+        // SAFETY: the list is the transfer's own, which nothing else touches during the call; its pieces
+        // are memory that the views in `transfer` claim for this operation alone.
+        let called = unsafe { transfer.file.read_list_at(pos, &mut *list) };
+        // SAFETY: a call that says how many bytes it read has filled as many of the list's, in order.
+        let moved =
+            |transfer: &mut ListTransfer<Write, F>, bytes| unsafe { transfer.moved_read(bytes) };
+        if let Some(answer) = after(transfer, called, Tried::Read, moved) {
+            return answer;
+        }
+    }
+}
+
+fn write_list<F: Deref<Target = OsFile>>(transfer: &mut ListTransfer<Read, F>) -> Answer {
+    loop {
+        let (len, pos) = match transfer.step_write() {
+            Step::Call { len, pos, .. } => (len, pos),
+            Step::Ended(answer) => return answer,
+        };
+        let list = ptr::from_mut(transfer.list(len));
+        // SAFETY: as in `read_list`; packets to be drained are initialised.
+        let called = unsafe { transfer.file.write_list_at(pos, &*list) };
+        // SAFETY: a call that says how many bytes it wrote has taken as many of the list's, in order.
+        let moved =
+            |transfer: &mut ListTransfer<Read, F>, bytes| unsafe { transfer.moved_write(bytes) };
         if let Some(answer) = after(transfer, called, Tried::Write, moved) {
             return answer;
         }

@@ -11,6 +11,7 @@ pub(crate) mod io_uring;
 pub(crate) mod op;
 pub(crate) mod pool;
 pub(crate) mod report;
+pub(crate) mod segments;
 pub(crate) mod slots;
 pub(crate) mod sys;
 #[cfg(target_os = "linux")]

@@ -20,6 +20,7 @@ use std::time::Instant;
 use mfio::error::{Error, ErrorKind, Tried};
 
 pub(crate) use super::reply::RequestId;
+use super::segments::{IoVec, Segments};
 use super::sys::OsFile;
 use super::task::{Task, Value, Work};
 use mfio::packet::AllocatedView;
@@ -36,9 +37,16 @@ pub(crate) enum Op {
     Read(Transfer<Write>),
     /// Drain a packet into a file.
     Write(Transfer<Read>),
+    /// [`Read`](Self::Read) into memory in several pieces.
+    ReadList(Box<ListTransfer<Write>>),
+    /// [`Write`](Self::Write) from memory in several pieces.
+    WriteList(Box<ListTransfer<Read>>),
     /// Anything that moves no bytes of a packet.
     Task(Box<Task>),
 }
+
+/// A transfer of memory in several pieces: one call moves many of them.
+pub(crate) type ListTransfer<P, F = Arc<OsFile>> = Transfer<P, F, Segments<P>>;
 
 // Every request moves through the driver as an `Op`, most of them transfers: what is rare and larger than
 // a transfer goes into a box.
@@ -49,7 +57,7 @@ const _: () = assert!(size_of::<Op>() <= 56);
 /// `F` is how the file is kept open until the transfer has ended: a share of it, or a borrow where the
 /// transfer does not leave the thread that asked for it.
 ///
-/// `V` is the memory: a claim on a packet's, or that of a blocked caller.
+/// `V` is the memory: a claim on a packet's, in one piece or several, or that of a blocked caller.
 pub(crate) struct Transfer<P: PacketPerms, F = Arc<OsFile>, V = AllocatedView<P>> {
     pub(crate) file: F,
     /// Where in the file the first byte of the view belongs.
@@ -223,6 +231,8 @@ impl Op {
         match self {
             Self::Read(transfer) => RequestId(transfer.view.packet_id().as_usize()),
             Self::Write(transfer) => RequestId(transfer.view.packet_id().as_usize()),
+            Self::ReadList(transfer) => transfer.id(),
+            Self::WriteList(transfer) => transfer.id(),
             Self::Task(task) => task.id(),
         }
     }
@@ -232,6 +242,8 @@ impl Op {
         match self {
             Self::Read(transfer) => transfer.view.set_hint(hint),
             Self::Write(transfer) => transfer.view.set_hint(hint),
+            Self::ReadList(transfer) => transfer.view.set_hint(hint),
+            Self::WriteList(transfer) => transfer.view.set_hint(hint),
             Self::Task(task) => task.set_hint(hint),
         }
     }
@@ -239,8 +251,8 @@ impl Op {
     /// What an error of this operation says was tried.
     pub(crate) fn tried(&self) -> Tried {
         match self {
-            Self::Read(_) => Tried::Read,
-            Self::Write(_) => Tried::Write,
+            Self::Read(_) | Self::ReadList(_) => Tried::Read,
+            Self::Write(_) | Self::WriteList(_) => Tried::Write,
             Self::Task(task) => task.work.tried(),
         }
     }
@@ -252,7 +264,7 @@ impl Op {
                 Work::Timeout(deadline) => Some(deadline),
                 _ => None,
             },
-            Self::Read(_) | Self::Write(_) => None,
+            _ => None,
         }
     }
 
@@ -262,6 +274,8 @@ impl Op {
         match self {
             Self::Read(transfer) => transfer.ended(error),
             Self::Write(transfer) => transfer.ended(error),
+            Self::ReadList(transfer) => transfer.ended(error),
+            Self::WriteList(transfer) => transfer.ended(error),
             Self::Task(_) => Answer::Failed(error),
         }
     }
@@ -290,6 +304,8 @@ impl Op {
         match self {
             Self::Read(transfer) => transfer.finish(answer),
             Self::Write(transfer) => transfer.finish(answer),
+            Self::ReadList(transfer) => transfer.finish_list(answer),
+            Self::WriteList(transfer) => transfer.finish_list(answer),
             Self::Task(task) => task.finish(answer),
         }
     }
@@ -306,6 +322,28 @@ impl<P: PacketPerms, F> Transfer<P, F> {
         // moved; and the operation has ended, so nothing else touches the memory.
         // What nobody waits for is dropped: the same bytes can be read from the file again.
         drop(unsafe { self.view.complete(good, rest) });
+    }
+}
+
+impl<P: PacketPerms, F> ListTransfer<P, F> {
+    fn id(&self) -> RequestId {
+        // Without a piece there is no packet, nobody waits, and no name is looked for.
+        self.view.packet_id().map_or(RequestId(0), RequestId::of_packet)
+    }
+
+    /// The pieces of the next call, of `len` bytes.
+    pub(crate) fn list(&mut self, len: usize) -> &mut [IoVec] {
+        self.view.list(self.done, len)
+    }
+
+    /// As [`Op::finish`].
+    pub(crate) fn finish_list(self, answer: Answer) {
+        let (good, rest) = match answer {
+            Answer::Bytes { good, rest } => (good.min(self.done), rest),
+            other => (self.done, other.error_or_dropped()),
+        };
+        // SAFETY: as in `finish`, piece by piece: `done` counts through them in order.
+        unsafe { self.view.complete(good, rest) };
     }
 }
 

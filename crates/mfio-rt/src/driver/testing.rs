@@ -1,13 +1,14 @@
 //! Requests for the drivers' own tests, made of real packets.
 
-use super::op::{Answer, Ended, Op, Transfer};
+use super::op::{Answer, Ended, ListTransfer, Op, Transfer};
+use super::segments::Segments;
 use super::sys::{OsDir, OsFile, OsPath};
 use super::task::{Asked, At, Task, Work};
 use crate::fs::OpenOptions;
 use mfio::error::{Error, Result};
 use mfio::io::{IoFut, PacketIo, PacketIoExt};
 use mfio::packet::perms::{PacketPerms, Read, Write};
-use mfio::packet::{AllocatedView, BoundPacketView, VecPacket};
+use mfio::packet::{AllocatedView, BoundPacketView, VecPacket, VectoredPacket};
 use std::cell::RefCell;
 use std::future::Future;
 use std::path::Path;
@@ -69,6 +70,35 @@ pub(crate) fn to_drain(bytes: Vec<u8>) -> (AllocatedView<Read>, Sent<Read>) {
     let mut sent = PacketIoExt::<Read, ()>::io(&Taker, (), VecPacket::from(bytes));
     assert!(poll(&mut sent).is_none());
     (DRAIN.take().unwrap().try_alloc().unwrap(), sent)
+}
+
+/// The future of a packet over several buffers that a test has sent.
+pub(crate) type SentList<P> = IoFut<'static, Taker, P, (), VectoredPacket<P, Vec<u8>>>;
+
+/// A read of as many bytes as the buffers have together.
+pub(crate) fn read_list(
+    file: &Arc<OsFile>,
+    pos: u64,
+    buffers: Vec<Vec<u8>>,
+) -> (Box<ListTransfer<Write>>, SentList<Write>) {
+    let packet = VectoredPacket::from(buffers);
+    let mut sent = PacketIoExt::<Write, ()>::io(&Taker, (), packet);
+    assert!(poll(&mut sent).is_none());
+    let view = Segments::new(FILL.take().unwrap());
+    (Box::new(Transfer::new(file.clone(), pos, view)), sent)
+}
+
+/// A write of the buffers, one behind the other.
+pub(crate) fn write_list(
+    file: &Arc<OsFile>,
+    pos: u64,
+    buffers: Vec<Vec<u8>>,
+) -> (Box<ListTransfer<Read>>, SentList<Read>) {
+    let packet = VectoredPacket::from(buffers);
+    let mut sent = PacketIoExt::<Read, ()>::io(&Taker, (), packet);
+    assert!(poll(&mut sent).is_none());
+    let view = Segments::new(DRAIN.take().unwrap());
+    (Box::new(Transfer::new(file.clone(), pos, view)), sent)
 }
 
 /// A read of `len` bytes at `pos`.

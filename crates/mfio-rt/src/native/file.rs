@@ -24,12 +24,13 @@ use super::{core::Core, drive::Drive, request::Request};
 use crate::{
     driver::{
         Wait, blocking,
-        op::{Op, RequestId, Transfer},
-        reply::NO_HINT,
+        op::{ListTransfer, Op, RequestId, Transfer},
+        segments::Segments,
         sys::OsFile,
         task::Work,
     },
     fs::{Alignment, Durability, FileChange, FileOps, Lock, Metadata},
+    reply::NO_HINT,
 };
 
 /// An open file.
@@ -126,52 +127,34 @@ impl File {
         if self.file.appends() { 0 } else { pos }
     }
 
-    /// Take a request to the file: as a whole, or buffer by buffer if its memory is in several.
+    /// Carry a request out in the calling thread, if that thread waits for just this one and the file is one
+    /// that waits for no peer; else take it to the driver.
     #[inline]
-    fn send<P: PacketPerms>(
-        &self,
-        pos: u64,
-        view: BoundPacketView<P>,
-        here: impl Fn(Transfer<P, &OsFile>),
-        op: impl Fn(Transfer<P>) -> Op,
-    ) {
+    fn send<P: Direction>(&self, pos: u64, view: BoundPacketView<P>) {
         match view.try_alloc() {
-            Ok(view) => self.send_piece(pos, view, here, op),
-            Err(view) => self.send_pieces(pos, view, here, op),
+            Ok(view) => match self.for_blocked().filter(|_| view.caller_waits()) {
+                Some(file) => P::here(Transfer::new(file, pos, view)),
+                None => {
+                    let file = Arc::clone(&self.file);
+                    self.core.submit(P::op(Transfer::new(file, pos, view)));
+                }
+            },
+            Err(view) => self.send_list(pos, view),
         }
     }
 
-    /// Carry a request out `here`, in the calling thread, if that thread waits for just this one and the
-    /// file is one that waits for no peer; else take it to the driver as an `op`.
-    #[inline]
-    fn send_piece<P: PacketPerms>(
-        &self,
-        pos: u64,
-        view: AllocatedView<P>,
-        here: impl Fn(Transfer<P, &OsFile>),
-        op: impl Fn(Transfer<P>) -> Op,
-    ) {
-        match self.for_blocked().filter(|_| view.caller_waits()) {
-            Some(file) => here(Transfer::new(file, pos, view)),
-            None => self.core.submit(op(Transfer::new(Arc::clone(&self.file), pos, view))),
-        }
-    }
-
-    /// A request for each buffer, at positions of their own.
+    /// The same for memory in several pieces: one request still, so that its bytes go one after the other
+    /// even to a file that appends.
     #[cold]
     #[inline(never)]
-    fn send_pieces<P: PacketPerms>(
-        &self,
-        pos: u64,
-        view: BoundPacketView<P>,
-        here: impl Fn(Transfer<P, &OsFile>),
-        op: impl Fn(Transfer<P>) -> Op,
-    ) {
-        let mut pos = pos;
-        for view in view.into_segments() {
-            let len = view.len() as u64;
-            self.send_piece(pos, view, &here, &op);
-            pos = pos.saturating_add(len);
+    fn send_list<P: Direction>(&self, pos: u64, view: BoundPacketView<P>) {
+        let view = Segments::new(view);
+        match self.for_blocked().filter(|_| view.caller_waits()) {
+            Some(file) => P::list_here(Transfer::new(file, pos, view)),
+            None => {
+                let transfer = Transfer::new(Arc::clone(&self.file), pos, view);
+                self.core.submit(P::list_op(Box::new(transfer)));
+            }
         }
     }
 
@@ -194,9 +177,57 @@ impl File {
     }
 }
 
+/// Which way bytes go, and what carries them.
+trait Direction: PacketPerms + Sized {
+    fn here(transfer: Transfer<Self, &OsFile>);
+    fn op(transfer: Transfer<Self>) -> Op;
+    fn list_here(transfer: ListTransfer<Self, &OsFile>);
+    fn list_op(transfer: Box<ListTransfer<Self>>) -> Op;
+}
+
+impl Direction for Write {
+    #[inline]
+    fn here(transfer: Transfer<Self, &OsFile>) {
+        blocking::read_here(transfer);
+    }
+
+    #[inline]
+    fn op(transfer: Transfer<Self>) -> Op {
+        Op::Read(transfer)
+    }
+
+    fn list_here(transfer: ListTransfer<Self, &OsFile>) {
+        blocking::read_list_here(transfer);
+    }
+
+    fn list_op(transfer: Box<ListTransfer<Self>>) -> Op {
+        Op::ReadList(transfer)
+    }
+}
+
+impl Direction for Read {
+    #[inline]
+    fn here(transfer: Transfer<Self, &OsFile>) {
+        blocking::write_here(transfer);
+    }
+
+    #[inline]
+    fn op(transfer: Transfer<Self>) -> Op {
+        Op::Write(transfer)
+    }
+
+    fn list_here(transfer: ListTransfer<Self, &OsFile>) {
+        blocking::write_list_here(transfer);
+    }
+
+    fn list_op(transfer: Box<ListTransfer<Self>>) -> Op {
+        Op::WriteList(transfer)
+    }
+}
+
 impl PacketIo<Write, u64> for File {
     fn send_io(&self, pos: u64, view: BoundPacketView<Write>) {
-        self.send(pos, view, blocking::read_here, Op::Read);
+        self.send(pos, view);
     }
 
     #[inline]
@@ -211,7 +242,7 @@ impl PacketIo<Write, u64> for File {
 
 impl PacketIo<Read, u64> for File {
     fn send_io(&self, pos: u64, view: BoundPacketView<Read>) {
-        self.send(self.write_pos(pos), view, blocking::write_here, Op::Write);
+        self.send(self.write_pos(pos), view);
     }
 
     #[inline]

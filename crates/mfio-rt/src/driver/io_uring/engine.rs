@@ -68,6 +68,21 @@ pub(crate) enum Call {
         /// What it has made durable when it ends (`RWF_*`).
         flags: u32,
     },
+    /// Fill the `count` pieces of memory that `list` names.
+    ReadList {
+        fd: RawFd,
+        list: *const u8,
+        count: u32,
+        pos: u64,
+    },
+    /// Drain them.
+    WriteList {
+        fd: RawFd,
+        list: *const u8,
+        count: u32,
+        pos: u64,
+        flags: u32,
+    },
     OpenAt {
         dir: RawFd,
         path: *const u8,

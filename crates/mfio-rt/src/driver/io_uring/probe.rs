@@ -28,10 +28,12 @@ pub(crate) enum RingOp {
     RenameAt,
     LinkAt,
     SymlinkAt,
+    ReadList,
+    WriteList,
 }
 
 impl RingOp {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Nop,
         Self::Read,
         Self::Write,
@@ -50,6 +52,8 @@ impl RingOp {
         Self::RenameAt,
         Self::LinkAt,
         Self::SymlinkAt,
+        Self::ReadList,
+        Self::WriteList,
     ];
 
     /// The kernel's number of the operation (`IORING_OP_*`): what a probe is asked about.
@@ -73,6 +77,8 @@ impl RingOp {
             Self::RenameAt => opcode::RenameAt::CODE,
             Self::LinkAt => opcode::LinkAt::CODE,
             Self::SymlinkAt => opcode::SymlinkAt::CODE,
+            Self::ReadList => opcode::Readv::CODE,
+            Self::WriteList => opcode::Writev::CODE,
         }
     }
 
@@ -219,7 +225,7 @@ mod tests {
     /// The numbers of `include/uapi/linux/io_uring.h`, written down a second time on purpose.
     #[test]
     fn the_probe_is_asked_about_operations_not_register_numbers() {
-        let numbers = [0, 22, 23, 18, 19, 21, 3, 11, 14, 6, 28, 17, 55, 37, 36, 35, 39, 38];
+        let numbers = [0, 22, 23, 18, 19, 21, 3, 11, 14, 6, 28, 17, 55, 37, 36, 35, 39, 38, 1, 2];
         for (op, number) in RingOp::ALL.into_iter().zip(numbers) {
             let set = OpSet::from_probe(|code| code == number);
             assert_eq!(set.iter().collect::<Vec<_>>(), [op]);

@@ -14,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::super::blocking;
 use super::super::op::{Answer, Op, RequestId, Step, Transfer};
+use super::super::segments::IoVec;
 use super::super::sys::{OsFile, OsPath, durability_flags, metadata_of_statx};
 use super::super::task::Work;
 use super::engine::{Call, Prepared, Progress, Request};
@@ -80,6 +81,8 @@ pub(crate) fn runs_on_ring(op: &Op, ops: OpSet) -> bool {
     let needed = match op {
         Op::Read(_) => RingOp::Read,
         Op::Write(_) => RingOp::Write,
+        Op::ReadList(_) => RingOp::ReadList,
+        Op::WriteList(_) => RingOp::WriteList,
         Op::Task(task) => match task::needed(&task.work) {
             Some(needed) => needed,
             None => return false,
@@ -136,6 +139,8 @@ impl RingRequest {
             || match &self.op {
                 Op::Read(transfer) => !transfer.file.is_regular(),
                 Op::Write(transfer) => !transfer.file.is_regular(),
+                Op::ReadList(transfer) => !transfer.file.is_regular(),
+                Op::WriteList(transfer) => !transfer.file.is_regular(),
                 Op::Task(task) => matches!(task.work, Work::Nop | Work::Timeout(_)),
             }
     }
@@ -165,6 +170,12 @@ impl RingRequest {
             (NOT_READY, Op::Write(transfer)) => {
                 Progress::Await { fd: transfer.file.as_fd().as_raw_fd(), writable: true }
             }
+            (NOT_READY, Op::ReadList(transfer)) => {
+                Progress::Await { fd: transfer.file.as_fd().as_raw_fd(), writable: false }
+            }
+            (NOT_READY, Op::WriteList(transfer)) => {
+                Progress::Await { fd: transfer.file.as_fd().as_raw_fd(), writable: true }
+            }
             // A confined walk that others disturbed by renaming on its way: once more, but not for ever.
             (NOT_READY, Op::Task(task)) if task::is_confined(&task.work) => {
                 let goes_on = self.goes_on_unasked();
@@ -182,7 +193,7 @@ impl RingRequest {
                 Work::Close(file) => Some(file),
                 _ => None,
             },
-            Op::Read(_) | Op::Write(_) => None,
+            _ => None,
         }
     }
 
@@ -207,9 +218,10 @@ impl RingRequest {
     }
 }
 
-// SAFETY: transfers point into their view, whose memory has a stable address until it is completed;
-// paths are on the heap of their `CString`; scratch memory is on a heap of its own. None of them is
-// touched but in `completed` and `end`. Descriptors are owned by the operation.
+// SAFETY: transfers point into their views, whose memory has a stable address until it is completed; lists
+// of pieces, paths and scratch memory are on heaps of their own. None of them is touched but in `completed`
+// and `end`, and in `prepare`, which nobody calls while the kernel has them. Descriptors are owned by the
+// operation.
 unsafe impl Request for RingRequest {
     type Answer = Answer;
     type Outcome = (Op, Answer);
@@ -248,6 +260,7 @@ unsafe impl Request for RingRequest {
                 }
                 Err(answer) => return Prepared::Ended(answer),
             },
+            Op::ReadList(_) | Op::WriteList(_) => return self.prepare_list(),
             Op::Task(_) => return self.prepare_task(),
         };
         Prepared::Call(call)
@@ -270,6 +283,10 @@ unsafe impl Request for RingRequest {
             Op::Read(transfer) => unsafe { transfer.moved_read(bytes) },
             // SAFETY: as above.
             Op::Write(transfer) => unsafe { transfer.moved_write(bytes) },
+            // SAFETY: as above, to or from the pieces of the call's list, in order.
+            Op::ReadList(transfer) => unsafe { transfer.moved_read(bytes) },
+            // SAFETY: as above.
+            Op::WriteList(transfer) => unsafe { transfer.moved_write(bytes) },
             Op::Task(_) => None,
         };
         ended.map_or(Progress::Again, Progress::Ended)
@@ -282,6 +299,39 @@ unsafe impl Request for RingRequest {
     #[inline]
     fn end(self, answer: Answer) -> (Op, Answer) {
         (self.op, answer)
+    }
+}
+
+impl RingRequest {
+    /// The next call of a transfer of memory in several pieces.
+    fn prepare_list(&mut self) -> Prepared<Answer> {
+        let step = match &self.op {
+            Op::ReadList(transfer) => transfer.step_read(),
+            Op::WriteList(transfer) => transfer.step_write(),
+            _ => return Prepared::Call(Call::Nop),
+        };
+        let (len, pos) = match step {
+            Step::Call { len, pos, .. } => (len, pos),
+            Step::Ended(answer) => return Prepared::Ended(answer),
+        };
+        let listed = |list: &mut [IoVec]| {
+            // A call's number of pieces is far below.
+            (list.as_ptr().cast(), u32::try_from(list.len()).unwrap_or(u32::MAX))
+        };
+        Prepared::Call(match &mut self.op {
+            Op::ReadList(transfer) => {
+                let fd = transfer.file.as_fd().as_raw_fd();
+                let (list, count) = listed(transfer.list(len));
+                Call::ReadList { fd, list, count, pos }
+            }
+            Op::WriteList(transfer) => {
+                let fd = transfer.file.as_fd().as_raw_fd();
+                let flags = durability_flags(transfer.file.durability()).bits();
+                let (list, count) = listed(transfer.list(len));
+                Call::WriteList { fd, list, count, pos, flags }
+            }
+            _ => Call::Nop,
+        })
     }
 }
 
@@ -328,7 +378,7 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::sync::Arc;
 
-    use super::super::super::testing::read;
+    use super::super::super::testing::{read, write, write_list};
     use super::*;
 
     /// A kernel that can start no thread cancels what would block, whenever it is submitted.
@@ -351,6 +401,28 @@ mod tests {
             let progress = cancelled();
             assert_eq!(matches!(progress, Progress::Ended(_)), ends);
         }
+    }
+
+    /// A write says what it has to make durable; with one handle of a file asking for it, the other does not.
+    #[test]
+    fn a_write_says_what_it_has_to_make_durable() {
+        use crate::fs::Durability;
+        let file = Arc::new(OsFile::from(OwnedFd::from(tempfile::tempfile().unwrap())));
+        for (durability, expected) in
+            [(Durability::Cached, 0), (Durability::Data, 2), (Durability::All, 4)]
+        {
+            let durable = Arc::new(OsFile::durable(&file, durability));
+            let (op, _sent) = write(&durable, 0, b"x");
+            let prepared = RingRequest::new(op).prepare();
+            let Prepared::Call(Call::Write { flags, .. }) = prepared else { panic!() };
+            assert_eq!(flags, expected);
+            let (transfer, _sent) = write_list(&durable, 0, vec![vec![1], vec![2]]);
+            let mut request = RingRequest::new(Op::WriteList(transfer));
+            let prepared = request.prepare();
+            let Prepared::Call(Call::WriteList { flags, count, .. }) = prepared else { panic!() };
+            assert_eq!((flags, count), (expected, 2));
+        }
+        assert_eq!(file.durability(), Durability::Cached);
     }
 
     /// None of these is an outcome: the request goes on, or waits until the file is ready.

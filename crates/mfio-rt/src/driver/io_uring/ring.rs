@@ -280,6 +280,13 @@ fn encode(call: &Call) -> squeue::Entry {
         Call::Write { fd, ptr, len, pos, flags } => {
             opcode::Write::new(Fd(fd), ptr, len).offset(pos).rw_flags(flags.cast_signed()).build()
         }
+        Call::ReadList { fd, list, count, pos } => {
+            opcode::Readv::new(Fd(fd), list.cast(), count).offset(pos).build()
+        }
+        Call::WriteList { fd, list, count, pos, flags } => {
+            let call = opcode::Writev::new(Fd(fd), list.cast(), count).offset(pos);
+            call.rw_flags(flags.cast_signed()).build()
+        }
         Call::OpenAt { dir, path, flags, mode } => {
             opcode::OpenAt::new(Fd(dir), path.cast()).flags(flags).mode(mode).build()
         }

@@ -19,8 +19,8 @@ use super::super::pool::PoolLimits;
 use super::super::sys::{OsDir, OsFile, OsPath};
 use super::super::task::{At, Task, Work};
 use super::super::testing::{
-    at, error_of, finish_all, open, outcome, poll, read, times_open, to_drain, to_fill, value,
-    within_limits, write,
+    at, error_of, finish_all, open, outcome, poll, read, read_list, times_open, to_drain, to_fill,
+    value, within_limits, write, write_list,
 };
 use super::super::{Counters, Wait};
 use super::{IoUring, Mode, OpSet, RingOp, RingOptions, Setup, leaked_requests};
@@ -724,6 +724,32 @@ fn change_names_and_storage(driver: &mut IoUring) -> u64 {
         assert_eq!(file.metadata().unwrap().len(), len);
     }
     tasks
+}
+
+/// Many pieces are one request, on the ring and in the pool.
+#[test]
+fn memory_in_pieces_moves_in_order() {
+    let none = OpSet::default().with(RingOp::ReadList).with(RingOp::WriteList);
+    for masked in [OpSet::default(), none] {
+        on_ring(RingOptions { masked, ..RingOptions::new(Mode::Shared) }, move |mut driver| {
+            let (_keep, file) = scratch_file(b"");
+            let pieces: Vec<Vec<u8>> = (0..2500_u32).map(|i| i.to_le_bytes().to_vec()).collect();
+            let (transfer, mut sent) = write_list(&file, 3, pieces.clone());
+            submit(&mut driver, Op::WriteList(transfer));
+            settle_into(&mut driver);
+            assert_eq!(poll(&mut sent).unwrap().min_error(), None);
+            let (transfer, mut sent) = read_list(&file, 3, vec![vec![0; 4]; 2501]);
+            submit(&mut driver, Op::ReadList(transfer));
+            settle_into(&mut driver);
+            let packet = poll(&mut sent).unwrap();
+            assert_eq!(packet.min_error().unwrap().kind(), ErrorKind::UnexpectedEof);
+            assert_eq!(packet.error_clamp(), 10_000);
+            assert!(packet.take()[..2500] == pieces);
+            let counters = driver.counters();
+            assert_eq!((counters.requests, counters.completions), (2, 2));
+            assert_eq!(counters.pooled, if masked == none { 2 } else { 0 });
+        });
+    }
 }
 
 #[test]

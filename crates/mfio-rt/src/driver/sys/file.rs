@@ -1,10 +1,12 @@
 //! One open file: what every system has, and who keeps it open.
+#![allow(unsafe_code)]
 
 use std::fs::{File, TryLockError};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use super::super::segments::IoVec;
 use super::{error_of_std, own, system};
 use crate::driver::op::MAX_TRANSFER;
 use crate::fs::{Alignment, Durability, FileChange, Lock, Metadata};
@@ -106,6 +108,26 @@ impl OsFile {
             Durability::Cached => system::write_at(self.file(), pos, bytes),
             durability => system::write_durably(self, pos, bytes, durability),
         }
+    }
+
+    /// As [`read_at`](Self::read_at), into several pieces of memory, in order.
+    ///
+    /// # Safety
+    ///
+    /// Each piece is memory that nobody else touches during the call.
+    pub(crate) unsafe fn read_list_at(&self, pos: u64, list: &mut [IoVec]) -> Result<usize> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { system::read_list_at(self.file(), pos, list) }
+    }
+
+    /// As [`write_at`](Self::write_at), from several pieces of memory, in order.
+    ///
+    /// # Safety
+    ///
+    /// Each piece is memory that is initialised and that nobody changes during the call.
+    pub(crate) unsafe fn write_list_at(&self, pos: u64, list: &[IoVec]) -> Result<usize> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { system::write_list_at(self, pos, list) }
     }
 
     /// What the system knows about this file.

@@ -188,11 +188,10 @@ pub(crate) fn durability_flags(durability: Durability) -> ReadWriteFlags {
 pub(super) fn write_durably(
     file: &File,
     pos: u64,
-    bytes: &[u8],
+    list: &[IoSlice<'_>],
     durability: Durability,
 ) -> Option<rustix::io::Result<usize>> {
-    let bytes = [IoSlice::new(bytes)];
-    match rustix::io::pwritev2(file, &bytes, pos, durability_flags(durability)) {
+    match rustix::io::pwritev2(file, list, pos, durability_flags(durability)) {
         // An object without positions has nothing to make durable either: a plain write says so.
         Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::SPIPE) => None,
         written => Some(written),

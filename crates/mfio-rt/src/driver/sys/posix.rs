@@ -119,7 +119,7 @@ pub(super) fn rename(
 pub(super) fn write_durably(
     _file: &File,
     _pos: u64,
-    _bytes: &[u8],
+    _list: &[std::io::IoSlice<'_>],
     _durability: Durability,
 ) -> Option<rustix::io::Result<usize>> {
     None

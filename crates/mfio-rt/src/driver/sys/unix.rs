@@ -4,6 +4,7 @@
 mod dir;
 mod metadata;
 
+use super::super::segments::IoVec;
 use super::file::OsFile;
 use super::{check_options, own};
 use crate::fs::{Alignment, Durability, FileTimes, OpenOptions, Owner, Permissions};
@@ -13,11 +14,13 @@ use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::fs::File;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::ptr;
 use std::time::Duration;
 
 pub(crate) use dir::{Listing, OsDir};
@@ -77,16 +80,58 @@ pub(super) fn write_durably(
     bytes: &[u8],
     durability: Durability,
 ) -> Result<usize> {
-    if let Some(written) = own::write_durably(file.file(), pos, bytes, durability) {
-        return written.map_err(error_of(Tried::Write));
+    match own::write_durably(file.file(), pos, &[IoSlice::new(bytes)], durability) {
+        Some(written) => written.map_err(error_of(Tried::Write)),
+        None => and_sync(file, write_at(file.file(), pos, bytes)?, durability),
     }
-    let written = write_at(file.file(), pos, bytes)?;
+}
+
+/// `written` bytes of a file, once they are durable.
+fn and_sync(file: &OsFile, written: usize, durability: Durability) -> Result<usize> {
     match file.sync(durability == Durability::Data) {
         Ok(()) => Ok(written),
         // Pipes and the like have nothing to make durable.
         Err(error) if error.os_code() == Some(Errno::INVAL.raw_os_error()) => Ok(written),
         Err(error) => Err(error.with_tried(Tried::Write)),
     }
+}
+
+/// One read at `pos` (`preadv(2)`) into several pieces of memory.
+///
+/// # Safety
+///
+/// Each piece is memory that nobody else touches during the call.
+pub(super) unsafe fn read_list_at(file: &File, pos: u64, list: &mut [IoVec]) -> Result<usize> {
+    // SAFETY: `IoSliceMut` is laid out as `iovec` (its documentation), and so is `IoVec`; nothing but the
+    // system follows the addresses, which are good for the call.
+    let list = unsafe { &mut *(ptr::from_mut(list) as *mut [IoSliceMut<'_>]) };
+    match rustix::io::preadv(file, list, pos) {
+        Err(Errno::SPIPE) => rustix::io::readv(file, list),
+        read => read,
+    }
+    .map_err(error_of(Tried::Read))
+}
+
+/// One write at `pos` (`pwritev(2)`) from several pieces of memory, as durable as is asked of the handle.
+///
+/// # Safety
+///
+/// Each piece is memory that is initialised and that nobody changes during the call.
+pub(super) unsafe fn write_list_at(file: &OsFile, pos: u64, list: &[IoVec]) -> Result<usize> {
+    // SAFETY: as in `read_list_at`.
+    let list = unsafe { &*(ptr::from_ref(list) as *const [IoSlice<'_>]) };
+    let durability = file.durability();
+    if durability != Durability::Cached
+        && let Some(written) = own::write_durably(file.file(), pos, list, durability)
+    {
+        return written.map_err(error_of(Tried::Write));
+    }
+    let written = match rustix::io::pwritev(file.file(), list, pos) {
+        Err(Errno::SPIPE) => rustix::io::writev(file.file(), list),
+        written => written,
+    };
+    let written = written.map_err(error_of(Tried::Write))?;
+    if durability == Durability::Cached { Ok(written) } else { and_sync(file, written, durability) }
 }
 
 /// Where a file ends; of a block device, how large it is.

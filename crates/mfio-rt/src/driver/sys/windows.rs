@@ -4,6 +4,7 @@
 
 mod dir;
 
+use super::super::segments::IoVec;
 use super::error_of_std;
 use super::file::OsFile;
 use crate::fs::{
@@ -91,6 +92,30 @@ pub(super) fn write_durably(
     let written = write_at(file.file(), pos, bytes)?;
     file.sync(durability == Durability::Data).map_err(|error| error.with_tried(Tried::Write))?;
     Ok(written)
+}
+
+/// One read at `pos` into several pieces of memory: the first of them. A short transfer goes on.
+///
+/// # Safety
+///
+/// Each piece is memory that nobody else touches during the call.
+pub(super) unsafe fn read_list_at(file: &File, pos: u64, list: &mut [IoVec]) -> Result<usize> {
+    let Some(piece) = list.first() else { return Ok(0) };
+    // SAFETY: the caller's promise.
+    let memory =
+        unsafe { std::slice::from_raw_parts_mut(piece.start.cast::<MaybeUninit<u8>>(), piece.len) };
+    read_at(file, pos, memory)
+}
+
+/// One write at `pos` from several pieces of memory: the first of them. A short transfer goes on.
+///
+/// # Safety
+///
+/// Each piece is memory that is initialised and that nobody changes during the call.
+pub(super) unsafe fn write_list_at(file: &OsFile, pos: u64, list: &[IoVec]) -> Result<usize> {
+    let Some(piece) = list.first() else { return Ok(0) };
+    // SAFETY: the caller's promise.
+    file.write_at(pos, unsafe { std::slice::from_raw_parts(piece.start, piece.len) })
 }
 
 /// Where a file ends.
