@@ -223,3 +223,91 @@ fn no_path_leads_out_of_a_confined_directory() {
         });
     });
 }
+
+/// More than a batch has, in however many batches: each once, while others come and go, and twice at the
+/// same time from one directory.
+#[test]
+fn ten_thousand_entries_are_listed_once_each() {
+    const ENTRIES: usize = 10_000;
+    limited(|| {
+        let temp = tempfile::tempdir().unwrap();
+        for i in 0..ENTRIES {
+            std::fs::File::create(temp.path().join(format!("entry-{i:05}"))).unwrap();
+        }
+        on_every_runtime!(|_name, rt| {
+            let root = rt.block_on(rt.current_dir().open_dir(temp.path())).unwrap();
+            let mut seen = BTreeSet::new();
+            rt.block_on(async {
+                let (mut listing, mut other) = (root.read_dir().await?, root.read_dir().await?);
+                let mut ahead = 0;
+                while let Some(entry) = poll_fn(|cx| Pin::new(&mut listing).poll_next(cx)).await {
+                    assert!(seen.insert(entry?.name().as_path().to_owned()));
+                    if seen.len() % 3 == 0 {
+                        let entry = poll_fn(|cx| Pin::new(&mut other).poll_next(cx)).await;
+                        ahead += usize::from(entry.transpose()?.is_some());
+                    }
+                }
+                assert_eq!(ahead, ENTRIES / 3);
+                assert!(poll_fn(|cx| Pin::new(&mut listing).poll_next(cx)).await.is_none());
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+            assert_eq!(seen.len(), ENTRIES);
+        });
+    });
+}
+
+#[test]
+fn bad_names_are_clear_errors_and_change_nothing() {
+    limited(|| {
+        on_every_runtime!(|_name, rt| {
+            let temp = tempfile::tempdir().unwrap();
+            std::os::unix::fs::symlink("loop", temp.path().join("loop")).unwrap();
+            std::fs::write(temp.path().join("file"), "x").unwrap();
+            let root = rt.block_on(rt.current_dir().open_dir(temp.path())).unwrap();
+            rt.block_on(async {
+                for dir in [root.clone(), root.confined()] {
+                    let long = "n".repeat(256);
+                    let error = dir.create_dir(&long).await.unwrap_err();
+                    expect(error, ErrorKind::InvalidInput, Errno::NAMETOOLONG);
+                    let error = dir.rename("file", &long).await.unwrap_err();
+                    expect(error, ErrorKind::InvalidInput, Errno::NAMETOOLONG);
+                    expect(
+                        dir.metadata("loop").await.unwrap_err(),
+                        ErrorKind::FilesystemLoop,
+                        Errno::LOOP,
+                    );
+                    let opened = dir.open_file("loop/x", READ).await.unwrap_err();
+                    expect(opened, ErrorKind::FilesystemLoop, Errno::LOOP);
+                    let listed = dir.open_dir("file").await.unwrap_err();
+                    expect(listed, ErrorKind::NotADirectory, Errno::NOTDIR);
+                    let link = dir.dir("loop", false).await.unwrap_err();
+                    assert_eq!(link.kind(), ErrorKind::NotADirectory);
+                    let slash = dir.remove_file("file/").await.unwrap_err();
+                    expect(slash, ErrorKind::NotADirectory, Errno::NOTDIR);
+                    for path in ["a\0b", "a\0b/c"] {
+                        let zero = dir.create_dir(path).await.unwrap_err();
+                        assert_eq!(zero.kind(), ErrorKind::InvalidInput);
+                        let zero = dir.metadata(path).await.unwrap_err();
+                        assert_eq!(zero.kind(), ErrorKind::InvalidInput);
+                        let zero = dir.read_link(path).await.unwrap_err();
+                        assert_eq!(zero.kind(), ErrorKind::InvalidInput);
+                    }
+                    expect(dir.metadata("").await.unwrap_err(), ErrorKind::NotFound, Errno::NOENT);
+                    let nothing = dir.remove_file("").await.unwrap_err();
+                    expect(nothing, ErrorKind::NotFound, Errno::NOENT);
+                }
+                assert_eq!(names(&list(&root).await?), ["file", "loop"].map(PathBuf::from).into());
+                // A directory that was removed under its handle.
+                root.create_dir("gone").await?;
+                let gone = root.open_dir("gone").await?;
+                root.remove_dir("gone").await?;
+                assert_eq!(gone.path().await.unwrap_err().kind(), ErrorKind::NotFound);
+                assert!(gone.create_dir("x").await.is_err());
+                assert_eq!(list(&gone).await.unwrap_or_default(), []);
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+        });
+    });
+}

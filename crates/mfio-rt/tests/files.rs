@@ -259,6 +259,36 @@ fn a_thousand_who_wait_for_a_lock_keep_nobody_waiting() {
     });
 }
 
+/// A lock that is taken after its future was dropped: nobody would ever let it go.
+#[test]
+fn a_lock_for_somebody_who_left_is_let_go() {
+    limited(|| {
+        for (name, builder) in common::builders() {
+            let Ok(rt) = builder.pool_threads(1).build() else { continue };
+            println!("on {name}");
+            let temp = tempfile::tempdir().unwrap();
+            let path = temp.path().join("file");
+            rt.block_on(async {
+                let file = rt.open(&path, CREATE).await?;
+                let other = rt.open(&path, READ).await?;
+                for _ in 0..100 {
+                    let mut asked = Box::pin(file.try_lock(Lock::Exclusive));
+                    let polled = poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx))).await;
+                    // By now it waits for its thread, or has it, or is over and not seen.
+                    assert!(polled.is_pending());
+                    drop(asked);
+                    // Behind it in the one thread.
+                    file.size().await?;
+                    assert!(other.try_lock(Lock::Exclusive).await?);
+                    other.unlock().await?;
+                }
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+        }
+    });
+}
+
 /// What a system call trace cannot show here is in the driver's own tests; here it is that all ways bring
 /// the bytes where they belong, and that one handle's durability is not another's.
 #[test]

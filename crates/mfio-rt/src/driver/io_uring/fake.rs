@@ -11,7 +11,8 @@ use rustix::io::Errno;
 
 use super::super::Wait;
 use super::super::op::RequestId;
-use super::engine::{Call, Completion, Engine, Kernel, Prepared, Progress, Request};
+use super::call::Call;
+use super::engine::{Completion, Engine, Kernel, Prepared, Progress, Request};
 
 /// Small, seeded, the same everywhere.
 pub(super) struct Random(u64);

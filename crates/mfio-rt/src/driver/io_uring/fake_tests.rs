@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use super::super::Wait;
 use super::super::op::RequestId;
 use super::Mode;
-use super::engine::{Call, Engine, Kernel};
+use super::call::Call;
+use super::engine::{Engine, Kernel};
 use super::fake::{
     DROPPED_UNDER_THE_KERNEL, FakeAnswer, FakeKernel, FakeRequest, Held, Outcome, State,
     full_result,

@@ -54,6 +54,7 @@
 //! No registered files or buffers yet (measured gains are small for buffered I/O), no kernel-side
 //! polling thread (it burns a core), no linked submissions (a short transfer breaks the chain).
 
+mod call;
 mod end;
 mod engine;
 mod probe;

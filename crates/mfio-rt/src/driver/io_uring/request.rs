@@ -17,7 +17,8 @@ use super::super::op::{Answer, Op, RequestId, Step, Transfer};
 use super::super::segments::IoVec;
 use super::super::sys::{OsFile, OsPath, durability_flags, metadata_of_statx};
 use super::super::task::Work;
-use super::engine::{Call, Prepared, Progress, Request};
+use super::call::Call;
+use super::engine::{Prepared, Progress, Request};
 use super::probe::{OpSet, RingOp};
 use super::task;
 

@@ -18,7 +18,8 @@ use rustix::io_uring::{
 use rustix::time::Timespec;
 
 use super::super::Wait;
-use super::engine::{Call, Completion, Kernel, NameChange};
+use super::call::{Call, NameChange};
+use super::engine::{Completion, Kernel};
 use super::probe::{Features, OpSet, Refusal, RingOp, Setup};
 use super::{Mode, RingOptions};
 

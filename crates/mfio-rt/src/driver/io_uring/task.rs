@@ -15,7 +15,8 @@ use super::super::sys::{
     open_mode, punch_hole_mode, rename_error, rename_flags, statx_wanted,
 };
 use super::super::task::{At, Work};
-use super::engine::{Call, NameChange, Prepared, Progress};
+use super::call::{Call, NameChange};
+use super::engine::{Prepared, Progress};
 use super::probe::RingOp;
 use super::request::{KernelMemory, RingRequest, Scratch};
 use crate::fs::{DirChange, FileChange};
