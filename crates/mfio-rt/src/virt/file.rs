@@ -4,7 +4,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::{future::Future, ops::Range, task::Poll};
 
 use mfio::{
-    error::{Error, ErrorKind, Result, Tried},
+    error::{Result, Tried},
     io::{PacketIo, positional::IoWrite as _},
     packet::{
         BoundPacketView, Packet,
@@ -117,11 +117,11 @@ impl PacketIo<Write, u64> for File {
 
 impl PacketIo<Read, u64> for File {
     fn send_io(&self, pos: u64, view: BoundPacketView<Read>) {
-        match view.try_alloc() {
-            Ok(view) => {
-                self.core().submit(Job::drain(Arc::clone(&self.open), pos, view));
-            }
-            Err(view) => view.error(Error::new(ErrorKind::Unsupported, Tried::Write)),
+        let mut pos = pos;
+        for piece in view.into_segments() {
+            let len = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            self.core().submit(Job::drain(Arc::clone(&self.open), pos, piece));
+            pos = pos.saturating_add(len);
         }
     }
 
