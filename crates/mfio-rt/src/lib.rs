@@ -6,6 +6,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "std")]
 mod driver;
 pub mod fs;
@@ -35,6 +37,9 @@ mod guide {
     struct Readme;
     #[doc = include_str!("../../../docs/guide/buffers.md")]
     struct Buffers;
+    #[cfg(feature = "conformance")]
+    #[doc = include_str!("../../../docs/guide/conformance.md")]
+    struct Conformance;
     #[doc = include_str!("../../../docs/guide/getting-started.md")]
     struct GettingStarted;
     #[doc = include_str!("../../../docs/guide/inside-other-executors.md")]
