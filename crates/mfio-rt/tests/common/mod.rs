@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_macros, unused_imports, reason = "each test file uses its own part")]
 
 pub(crate) mod executors;
+pub(crate) mod subjects;
 
 use std::future::Future;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -1,0 +1,105 @@
+//! The file systems that the conformance kit and the differential test run on, each in any executor.
+
+use mfio_rt::conformance::{Subject, Task};
+use mfio_rt::native::Builder;
+use mfio_rt::virt::VirtRt;
+use mfio_rt::{DirHandleExt, Fs, NativeRt, PathBuf};
+
+use super::executors::Executor;
+use super::limited;
+
+/// A native runtime, made anew for each case, in a directory of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Native {
+    pub(crate) builder: fn() -> Builder,
+    /// Whether it is a runtime of one thread.
+    pub(crate) local: bool,
+    pub(crate) executor: Executor,
+}
+
+impl Native {
+    pub(crate) const fn new(builder: fn() -> Builder) -> Self {
+        Self { builder, local: false, executor: Executor::Own }
+    }
+
+    pub(crate) const fn local(self) -> Self {
+        Self { local: true, ..self }
+    }
+
+    pub(crate) const fn within(self, executor: Executor) -> Self {
+        Self { executor, ..self }
+    }
+}
+
+impl Subject for Native {
+    type Dir = <NativeRt as Fs>::DirHandle;
+
+    fn run(&self, task: Task<Self::Dir>) {
+        let Self { builder, local, executor } = *self;
+        limited(move || {
+            let place = tempfile::tempdir().unwrap();
+            let path = place.path().to_owned();
+            if local {
+                executor.run_local(builder().build_local().unwrap(), move |rt| {
+                    Box::pin(async move {
+                        let dir = rt.current_dir().open_dir(path).await.unwrap();
+                        task(dir).await;
+                    })
+                });
+            } else {
+                executor.run(builder().build().unwrap(), move |rt| {
+                    Box::pin(async move {
+                        let dir = rt.current_dir().open_dir(path).await.unwrap();
+                        task(dir).await;
+                    })
+                });
+            }
+        });
+    }
+
+    fn absent(&self) -> Option<String> {
+        (self.builder)().build().err().map(|error| error.to_string())
+    }
+
+    fn odd_name(&self) -> Option<PathBuf> {
+        odd_name()
+    }
+}
+
+/// A runtime in memory, made anew for each case.
+#[derive(Clone, Copy)]
+pub(crate) struct Virt {
+    pub(crate) make: fn() -> VirtRt,
+    pub(crate) executor: Executor,
+}
+
+impl Virt {
+    pub(crate) const fn new(make: fn() -> VirtRt) -> Self {
+        Self { make, executor: Executor::Own }
+    }
+
+    pub(crate) const fn within(self, executor: Executor) -> Self {
+        Self { executor, ..self }
+    }
+}
+
+impl Subject for Virt {
+    type Dir = <VirtRt as Fs>::DirHandle;
+
+    fn run(&self, task: Task<Self::Dir>) {
+        let Self { make, executor } = *self;
+        limited(move || {
+            executor.run(make(), move |rt| Box::pin(task(rt.current_dir())));
+        });
+    }
+
+    fn odd_name(&self) -> Option<PathBuf> {
+        odd_name()
+    }
+}
+
+/// A name that is no text on this system.
+fn odd_name() -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    Some(std::ffi::OsString::from_vec(vec![b'o', 0xff, b'd', b'd', 0x80]).into())
+}

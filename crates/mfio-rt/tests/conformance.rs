@@ -1,0 +1,63 @@
+//! The conformance kit on every runtime of this crate: case by case in mfio's own executor, and all of it
+//! in each of the others.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use mfio_rt::NativeRt;
+use mfio_rt::virt::VirtRt;
+
+use common::subjects::{Native, Virt};
+
+/// One runtime: each case as a test of its own, in mfio's executor; `everywhere`: and all of them in each of
+/// the others.
+macro_rules! on {
+    ($name:ident, $subject:expr) => {
+        mod $name {
+            mfio_rt::fs_conformance!($subject);
+        }
+    };
+    (everywhere $name:ident, $subject:expr) => {
+        mod $name {
+            mfio_rt::fs_conformance!($subject);
+
+            mod in_another_executor {
+                use mfio_rt::conformance::check_all;
+
+                use crate::common::executors::Executor;
+
+                #[test]
+                fn tokio_one_thread() {
+                    check_all(&$subject.within(Executor::TokioOneThread));
+                }
+
+                #[test]
+                fn tokio_threads() {
+                    check_all(&$subject.within(Executor::TokioThreads));
+                }
+
+                #[test]
+                fn tokio_spawned() {
+                    check_all(&$subject.within(Executor::TokioSpawned));
+                }
+
+                #[test]
+                fn smol() {
+                    check_all(&$subject.within(Executor::Smol));
+                }
+            }
+        }
+    };
+}
+
+const IO_URING: Native = Native::new(|| NativeRt::builder().io_uring(true));
+const THREAD: Native = Native::new(|| NativeRt::builder().thread(true));
+
+on!(everywhere io_uring, crate::IO_URING);
+on!(everywhere thread, crate::THREAD);
+on!(everywhere local_io_uring, crate::IO_URING.local());
+on!(local_thread, crate::THREAD.local());
+on!(everywhere in_memory, crate::Virt::new(crate::VirtRt::new));
+on!(everywhere in_memory_by_chance, crate::Virt::new(|| crate::VirtRt::builder().seed(42).build()));
+on!(in_memory_at_once, crate::Virt::new(|| crate::VirtRt::builder().immediate(true).build()));
