@@ -147,6 +147,7 @@ impl<P: PacketPerms, F, V: Span> Transfer<P, F, V> {
 
     /// What to do next. Lengths are at most [`MAX_TRANSFER`], and a position that the system would
     /// read as negative (there, -1 means "the current position") is never handed out.
+    #[inline(always)]
     pub(crate) fn step(&self, end: ErrorKind, tried: Tried) -> Step {
         let left = self.view.len() - self.done;
         // A file ends at i64::MAX on every system served here.
@@ -238,6 +239,7 @@ impl Op {
     }
 
     /// Leaves a note of the driver's with the request, so that a cancel finds it without a search.
+    #[inline]
     pub(crate) fn set_hint(&self, hint: u64) {
         match self {
             Self::Read(transfer) => transfer.view.set_hint(hint),
@@ -300,6 +302,7 @@ impl Op {
     /// it with no driver borrowed and no lock held.
     ///
     /// An outcome that nobody waits for any more is dropped: an opened file closes by that.
+    #[inline]
     pub(crate) fn finish(self, answer: Answer) {
         match self {
             Self::Read(transfer) => transfer.finish(answer),
@@ -313,6 +316,7 @@ impl Op {
 
 impl<P: PacketPerms, F> Transfer<P, F> {
     /// As [`Op::finish`].
+    #[inline]
     pub(crate) fn finish(self, answer: Answer) {
         let (good, rest) = match answer {
             Answer::Bytes { good, rest } => (good.min(self.done), rest),

@@ -1,13 +1,13 @@
 //! The op table: who owns a request's memory at every moment.
 //!
-//! A slot is free, ours, or the kernel's. A request enters a slot as ours ([`Table::insert`]). When it
+//! A slot is free, ours, or the kernel's. A request enters a slot as ours ([`Table::vacant`]). When it
 //! is submitted, the slot is lent to the kernel under a [`Key`] ([`Table::lend`]); from then on nothing
 //! here gives the request out, drops it or moves its memory. Only the terminal completion of that
 //! very key makes the slot ours again ([`Table::complete`]); then the request can be lent once more
 //! (a short transfer goes on) or taken out ([`Table::remove`]).
 //!
 //! ```text
-//!           insert              lend
+//!           vacant              lend
 //!   free  ---------->  ours  ---------->  kernel
 //!         <----------        <----------
 //!           remove       terminal completion of the key
@@ -147,30 +147,27 @@ impl<T> Table<T> {
         self.stale
     }
 
-    /// Takes a request in, as ours. Gives it back where the table is full.
-    pub(crate) fn insert(&mut self, request: T) -> Result<u32, T> {
-        if let Some(slot) = self.slots.get_mut(self.free as usize) {
-            let index = self.free;
-            if let Holder::Free(next) = slot.holder {
-                self.free = next;
-            }
-            slot.holder = Holder::Ours;
-            slot.request = Some(request);
-            self.live += 1;
-            return Ok(index);
+    /// A free slot, or `None` where the table is full.
+    #[inline]
+    pub(crate) fn vacant(&mut self) -> Option<Vacant<'_, T>> {
+        if self.free == NO_SLOT {
+            self.grow()?;
         }
-        match u32::try_from(self.slots.len()) {
-            Ok(index) if self.slots.len() < self.limit => {
-                self.slots.push(Slot {
-                    generation: 0,
-                    holder: Holder::Ours,
-                    request: Some(request),
-                });
-                self.live += 1;
-                Ok(index)
-            }
-            _ => Err(request),
+        let index = self.free;
+        let slot = self.slots.get_mut(index as usize)?;
+        Some(Vacant { index, slot, free: &mut self.free, live: &mut self.live })
+    }
+
+    /// Makes one more slot, if the limit allows it.
+    #[cold]
+    fn grow(&mut self) -> Option<()> {
+        if self.slots.len() >= self.limit {
+            return None;
         }
+        let index = u32::try_from(self.slots.len()).ok()?;
+        self.slots.push(Slot { generation: 0, holder: Holder::Free(NO_SLOT), request: None });
+        self.free = index;
+        Some(())
     }
 
     /// The key under which slot `index` is lent now, or would be lent next.
@@ -211,7 +208,7 @@ impl<T> Table<T> {
 
     /// How many slots there are, used or not: indexes are below.
     pub(crate) fn slots(&self) -> u32 {
-        // `insert` makes no slot whose index does not fit.
+        // `grow` makes no slot whose index does not fit.
         u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
@@ -259,20 +256,48 @@ impl<T> Table<T> {
     }
 }
 
+/// A free slot, to be filled. A request is made in its place: on its way through a function it would be
+/// copied as a whole.
+pub(crate) struct Vacant<'a, T> {
+    index: u32,
+    slot: &'a mut Slot<T>,
+    free: &'a mut u32,
+    live: &'a mut usize,
+}
+
+impl<T> Vacant<'_, T> {
+    /// Takes a request in, as ours.
+    #[inline]
+    pub(crate) fn fill(self, request: T) -> Key {
+        let Self { index, slot, free, live } = self;
+        if let Holder::Free(next) = slot.holder {
+            *free = next;
+        }
+        slot.holder = Holder::Ours;
+        slot.request = Some(request);
+        *live += 1;
+        Key::new(index, slot.generation)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn insert<T>(table: &mut Table<T>, request: T) -> Option<u32> {
+        table.vacant().map(|vacant| vacant.fill(request).index())
+    }
+
     #[test]
     fn a_late_or_doubled_completion_never_ends_the_next_request_of_the_slot() {
         let mut table = Table::new(8);
-        let first = table.insert("first").unwrap();
+        let first = insert(&mut table, "first").unwrap();
         let key = table.lend(first).unwrap();
         assert_eq!(table.complete(key, false), Completed::Ours(first));
         assert_eq!(table.complete(key, false), Completed::Stale);
         assert_eq!(table.remove(first), Some("first"));
 
-        let second = table.insert("second").unwrap();
+        let second = insert(&mut table, "second").unwrap();
         assert_eq!(second, first, "the slot is reused");
         let next = table.lend(second).unwrap();
         assert_ne!(key, next);
@@ -285,7 +310,7 @@ mod tests {
     #[test]
     fn a_resubmission_has_a_key_of_its_own() {
         let mut table = Table::new(8);
-        let index = table.insert(()).unwrap();
+        let index = insert(&mut table, ()).unwrap();
         let first = table.lend(index).unwrap();
         assert_eq!(table.complete(first, false), Completed::Ours(index));
         let again = table.lend(index).unwrap();
@@ -297,7 +322,7 @@ mod tests {
     #[test]
     fn more_completions_to_come_keep_the_request_with_the_kernel() {
         let mut table = Table::new(8);
-        let index = table.insert(()).unwrap();
+        let index = insert(&mut table, ()).unwrap();
         let key = table.lend(index).unwrap();
         assert_eq!(table.complete(key, true), Completed::More);
         assert_eq!(table.complete(key, true), Completed::More);
@@ -309,13 +334,13 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_gives_the_request_back() {
+    fn a_full_table_has_no_slot() {
         let mut table = Table::new(2);
-        assert_eq!(table.insert(0), Ok(0));
-        assert_eq!(table.insert(1), Ok(1));
-        assert_eq!(table.insert(2), Err(2));
+        assert_eq!(insert(&mut table, 0), Some(0));
+        assert_eq!(insert(&mut table, 1), Some(1));
+        assert_eq!(insert(&mut table, 2), None);
         assert_eq!(table.remove(0), Some(0));
-        assert_eq!(table.insert(2), Ok(0));
+        assert_eq!(insert(&mut table, 2), Some(0));
         assert!(table.is_current(table.key(0)));
     }
 
@@ -325,7 +350,7 @@ mod tests {
         for bits in [0, 7, u64::MAX, Key::reserved(1).bits()] {
             assert_eq!(table.complete(Key::from_bits(bits), false), Completed::Stale);
         }
-        let index = table.insert(()).unwrap();
+        let index = insert(&mut table, ()).unwrap();
         assert_eq!(table.complete(table.key(index), false), Completed::Stale);
     }
 }

@@ -36,10 +36,19 @@ use crate::driver::{
     sys::Signal,
 };
 
-/// The driver, and the list that it reports into, kept for its room.
+/// The driver, and what it reports into.
 struct Engine {
     driver: Driver,
-    scratch: Ended,
+    /// What ended while the driver was lent. Whoever has it lent takes this out before he gives it back.
+    ended: Ended,
+}
+
+impl Engine {
+    /// What ended, if anything did.
+    #[inline]
+    fn take_ended(&mut self) -> Option<Ended> {
+        if self.ended.is_empty() { None } else { Some(std::mem::take(&mut self.ended)) }
+    }
 }
 
 /// Shared by a runtime and all its objects.
@@ -83,7 +92,7 @@ impl Core {
         let signal = driver.signal().clone();
         let name = driver.name();
         Arc::new_cyclic(|weak| Self {
-            cell: cell(Engine { driver, scratch: Ended::new() }),
+            cell: cell(Engine { driver, ended: Ended::new() }),
             inbox: Mutex::new(Inbox::default()),
             has_mail: AtomicBool::new(false),
             ending: AtomicBool::new(false),
@@ -160,39 +169,45 @@ impl Core {
         Ok(self.handle.get_or_init(|| handle))
     }
 
-    /// Take a request to the driver.
+    /// Take a request to the driver: directly, or by mail if somebody else has it.
     #[inline]
     pub(super) fn submit(&self, op: Op) {
-        self.tell(Wish::Submit(op));
+        let Some(mut lent) = self.cell.lend() else {
+            return self.post(Wish::Submit(op));
+        };
+        let Some(engine) = lent.as_mut() else {
+            drop(lent);
+            let (op, answer) = failed(op, ErrorKind::Ended);
+            return op.finish(answer);
+        };
+        self.open_mail(engine);
+        engine.driver.submit(op, &mut engine.ended);
+        let ended = engine.take_ended();
+        drop(lent);
+        self.told(ended);
     }
 
     /// Ask the driver to end a request early. `hint` reads the note on the request, which changes as the
     /// request moves; the request or its future stays alive meanwhile.
     pub(super) fn cancel(&self, id: RequestId, hint: &dyn Fn() -> u64) {
-        self.tell(Wish::Cancel(id, hint));
+        let Some(mut lent) = self.cell.lend() else {
+            return self.post(Wish::Cancel(id, hint));
+        };
+        let Some(engine) = lent.as_mut() else { return };
+        // First, as what is to be cancelled may be among it.
+        self.open_mail(engine);
+        engine.driver.cancel(id, hint(), &mut engine.ended);
+        let ended = engine.take_ended();
+        drop(lent);
+        self.told(ended);
     }
 
-    /// Tell the driver directly, or by mail if somebody else has it.
+    /// The driver was told something, and given back.
     #[inline]
-    fn tell(&self, wish: Wish<'_>) {
-        let Some(mut lent) = self.cell.lend() else {
-            return self.post(wish);
-        };
-        let mut ended = Ended::new();
-        match (lent.as_mut(), wish) {
-            (Some(engine), wish) => {
-                // First, as what is to be cancelled may be among it.
-                self.open_mail(&mut engine.driver, &mut ended);
-                match wish {
-                    Wish::Submit(op) => engine.driver.submit(op, &mut ended),
-                    Wish::Cancel(id, hint) => engine.driver.cancel(id, hint(), &mut ended),
-                }
-            }
-            (None, Wish::Submit(op)) => ended.push(failed(op, ErrorKind::Ended)),
-            (None, Wish::Cancel(..)) => {}
+    fn told(&self, ended: Option<Ended>) {
+        if let Some(ended) = ended {
+            self.hand_out(ended);
         }
-        drop(lent);
-        finish(&mut ended);
         // Somebody has to drive now: this thread, if it is about to, else whoever the handle wakes.
         if !self.container.expect_drive_here() {
             self.signal.raise();
@@ -221,17 +236,17 @@ impl Core {
     }
 
     #[inline]
-    fn open_mail(&self, driver: &mut Driver, ended: &mut Ended) {
+    fn open_mail(&self, engine: &mut Engine) {
         if self.has_mail.load(Ordering::SeqCst) {
-            self.open_inbox(driver, ended);
+            self.open_inbox(engine);
         }
     }
 
     #[cold]
-    fn open_inbox(&self, driver: &mut Driver, ended: &mut Ended) {
+    fn open_inbox(&self, engine: &mut Engine) {
         self.has_mail.store(false, Ordering::SeqCst);
         // Under the lock: whoever cancels by mail finds a request here or with the driver.
-        self.inbox().deliver(driver, ended);
+        self.inbox().deliver(&mut engine.driver, &mut engine.ended);
     }
 
     /// Drive once. For the thread that holds the backend.
@@ -247,13 +262,14 @@ impl Core {
         let Some(engine) = lent.as_mut() else {
             return Err(Error::new(ErrorKind::Ended, Tried::Drive));
         };
-        let mut ended = std::mem::take(&mut engine.scratch);
-        self.open_mail(&mut engine.driver, &mut ended);
-        let wait = if ended.is_empty() { wait } else { Wait::No };
-        let driven = engine.driver.drive(wait, &mut ended);
+        self.open_mail(engine);
+        let wait = if engine.ended.is_empty() { wait } else { Wait::No };
+        let driven = engine.driver.drive(wait, &mut engine.ended);
+        let ended = engine.take_ended();
         drop(lent);
-        finish(&mut ended);
-        self.keep_scratch(ended);
+        if let Some(ended) = ended {
+            self.hand_out(ended);
+        }
         // The drive has drained the signal; mail that came meanwhile may have relied on it.
         if self.has_mail.load(Ordering::SeqCst) {
             self.signal.raise();
@@ -262,11 +278,14 @@ impl Core {
         driven
     }
 
-    fn keep_scratch(&self, scratch: Ended) {
+    /// Hand out what ended, with the driver given back, and keep the list for its room.
+    #[inline(never)]
+    fn hand_out(&self, mut ended: Ended) {
+        finish(&mut ended);
         if let Some(mut lent) = self.cell.lend()
             && let Some(engine) = lent.as_mut()
         {
-            engine.scratch = scratch;
+            engine.ended = ended;
         }
     }
 
@@ -293,11 +312,10 @@ impl Core {
     #[cold]
     fn end_now(&self) {
         let Some(mut lent) = self.cell.lend() else { return };
-        let Some(Engine { driver, .. }) = lent.take() else { return };
+        let Some(Engine { driver, mut ended }) = lent.take() else { return };
         let _ = self.last.set(driver.counters());
         // The cell stays empty, and nobody has to wait for it.
         drop(lent);
-        let mut ended = Ended::new();
         driver.end(&mut ended);
         // Under the inbox's lock, as `post` looks whether the runtime has ended: no letter comes after.
         self.inbox().return_to_senders(&mut ended);

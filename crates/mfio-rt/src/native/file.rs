@@ -132,7 +132,7 @@ impl File {
     #[inline]
     fn send<P: Direction>(&self, pos: u64, view: BoundPacketView<P>) {
         match view.try_alloc() {
-            Ok(view) => match self.for_blocked().filter(|_| view.caller_waits()) {
+            Ok(view) => match view.caller_waits().then(|| self.for_blocked()).flatten() {
                 Some(file) => P::here(Transfer::new(file, pos, view)),
                 None => {
                     let file = Arc::clone(&self.file);
@@ -149,7 +149,7 @@ impl File {
     #[inline(never)]
     fn send_list<P: Direction>(&self, pos: u64, view: BoundPacketView<P>) {
         let view = Segments::new(view);
-        match self.for_blocked().filter(|_| view.caller_waits()) {
+        match view.caller_waits().then(|| self.for_blocked()).flatten() {
             Some(file) => P::list_here(Transfer::new(file, pos, view)),
             None => {
                 let transfer = Transfer::new(Arc::clone(&self.file), pos, view);

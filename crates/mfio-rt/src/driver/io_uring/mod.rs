@@ -199,7 +199,7 @@ impl IoUring {
     /// Takes `op`. Makes no system call, unless the pool needs a thread for it.
     pub(crate) fn submit(&mut self, op: Op, ended: &mut Ended) {
         if runs_on_ring(&op, self.ops) {
-            self.engine.submit(RingRequest::new(op), ended);
+            self.engine.submit(op, ended);
             return;
         }
         self.extra.pooled += 1;

@@ -92,11 +92,14 @@ pub(crate) fn runs_on_ring(op: &Op, ops: OpSet) -> bool {
     ops.has(needed)
 }
 
-impl RingRequest {
-    pub(crate) fn new(op: Op) -> Self {
+impl From<Op> for RingRequest {
+    #[inline]
+    fn from(op: Op) -> Self {
         Self { op, scratch: Scratch::None, unasked_cancels: 0 }
     }
+}
 
+impl RingRequest {
     pub(super) fn statx_memory(&mut self) -> *mut u8 {
         if !matches!(self.scratch, Scratch::Statx(_)) {
             // SAFETY: plain integers, for which zero is a value.
@@ -390,7 +393,7 @@ mod tests {
         let pipe = Arc::new(OsFile::from(reader));
         for (file, ends) in [(file, true), (pipe, false)] {
             let (op, _sent) = read(&file, 0, 8);
-            let mut request = RingRequest::new(op);
+            let mut request = RingRequest::from(op);
             let mut cancelled = || {
                 assert!(matches!(request.prepare(), Prepared::Call(_)));
                 // SAFETY: nothing was submitted, so nothing is in the kernel; an error moves no byte.
@@ -414,11 +417,11 @@ mod tests {
         {
             let durable = Arc::new(OsFile::durable(&file, durability));
             let (op, _sent) = write(&durable, 0, b"x");
-            let prepared = RingRequest::new(op).prepare();
+            let prepared = RingRequest::from(op).prepare();
             let Prepared::Call(Call::Write { flags, .. }) = prepared else { panic!() };
             assert_eq!(flags, expected);
             let (transfer, _sent) = write_list(&durable, 0, vec![vec![1], vec![2]]);
-            let mut request = RingRequest::new(Op::WriteList(transfer));
+            let mut request = RingRequest::from(Op::WriteList(transfer));
             let prepared = request.prepare();
             let Prepared::Call(Call::WriteList { flags, count, .. }) = prepared else { panic!() };
             assert_eq!((flags, count), (expected, 2));
@@ -432,7 +435,7 @@ mod tests {
         let null = std::fs::File::open("/dev/null").unwrap();
         let file = Arc::new(OsFile::from(OwnedFd::from(null)));
         let (op, _sent) = read(&file, 0, 8);
-        let mut request = RingRequest::new(op);
+        let mut request = RingRequest::from(op);
         assert!(matches!(request.prepare(), Prepared::Call(Call::Read { len: 8, .. })));
         for code in [INTERRUPTED, CANCELED, 512, 513, 514, 516] {
             // SAFETY: nothing was submitted, so nothing is in the kernel; an error moves no byte.

@@ -272,15 +272,22 @@ impl Kernel for Ring {
     }
 }
 
-/// The submission as the kernel reads it.
+/// The submission as the kernel reads it. Inlined are those that are many.
 #[inline]
 fn encode(call: &Call) -> squeue::Entry {
     match *call {
-        Call::Nop => opcode::Nop::new().build(),
         Call::Read { fd, ptr, len, pos } => opcode::Read::new(Fd(fd), ptr, len).offset(pos).build(),
         Call::Write { fd, ptr, len, pos, flags } => {
             opcode::Write::new(Fd(fd), ptr, len).offset(pos).rw_flags(flags.cast_signed()).build()
         }
+        _ => encode_rare(call),
+    }
+}
+
+#[inline(never)]
+fn encode_rare(call: &Call) -> squeue::Entry {
+    match *call {
+        Call::Nop | Call::Read { .. } | Call::Write { .. } => opcode::Nop::new().build(),
         Call::ReadList { fd, list, count, pos } => {
             opcode::Readv::new(Fd(fd), list.cast(), count).offset(pos).build()
         }
