@@ -90,9 +90,22 @@ struct Setup {
     len: usize,
     /// How many segments the table has. 0: the bytes are in one piece.
     segments: u32,
-    wish: Wish,
-    /// Whether there was a life yet.
-    sent: bool,
+    /// `SENT` in a life and after it, and what was wished for. One word with the one above: almost always
+    /// they are written together, as a constant.
+    flags: u32,
+}
+
+/// There was a life.
+const SENT: u32 = 1;
+const SOME_IS_ENOUGH: u32 = 1 << 1;
+const CALLER_WAITS: u32 = 1 << 2;
+
+impl Wish {
+    const fn flags(self) -> u32 {
+        let some = if self.some_is_enough { SOME_IS_ENOUGH } else { 0 };
+        let waits = if self.caller_waits { CALLER_WAITS } else { 0 };
+        SENT | some | waits
+    }
 }
 
 /// The header of a packet: see the [module](self).
@@ -126,8 +139,7 @@ impl<P: PacketPerms> Packet<P> {
                 data: NonNull::dangling().as_ptr(),
                 len: 0,
                 segments: 0,
-                wish: Wish::default(),
-                sent: false,
+                flags: 0,
             }),
             hint: [const { AtomicU32::new(0) }; 2],
             output: Cell::new(MaybeUninit::uninit()),
@@ -152,7 +164,7 @@ impl<P: PacketPerms> Packet<P> {
         wish: Wish,
     ) -> BoundPacketView<P> {
         // SAFETY: told by the caller.
-        unsafe { Self::begin_at(packet, Setup { data, len, segments: 0, wish, sent: true }) }
+        unsafe { Self::begin_at(packet, Setup { data, len, segments: 0, flags: wish.flags() }) }
     }
 
     /// As [`begin`](Self::begin), over the bytes that a setup describes.
@@ -185,7 +197,7 @@ impl<P: PacketPerms> Packet<P> {
     /// Forget what is known of an earlier life: until the packet is sent, none of its `len` bytes at
     /// `data` is good. Only for the sole owner of a packet that is not in flight.
     fn reset(&self, data: *mut u8, len: usize) {
-        self.setup.set(Setup { data, len, segments: 0, wish: Wish::default(), sent: false });
+        self.setup.set(Setup { data, len, segments: 0, flags: 0 });
         self.state.reset(Fault { offset: 0, error: NOT_SENT });
     }
 
@@ -220,7 +232,7 @@ impl<P: PacketPerms> Packet<P> {
     }
 
     fn was_sent(&self) -> bool {
-        self.setup.get().sent
+        self.setup.get().flags & SENT != 0
     }
 
     /// Where its fragments go. Only in a life that hands them out.

@@ -99,7 +99,7 @@ impl<P: PacketPerms, B: StableMemory> VectoredPacket<P, B> {
             count += 1;
         }
         let data = table.as_ptr().cast();
-        Ok(Setup { data, len: end, segments: count, wish: super::Wish::default(), sent: true })
+        Ok(Setup { data, len: end, segments: count, flags: 0 })
     }
 }
 
@@ -146,7 +146,7 @@ unsafe impl<P: PacketPerms, B: StableMemory> PacketStore<P> for VectoredPacket<P
         };
         let header = self.header.insert(header);
         // SAFETY: this store owns header, table and bytes alone (`&mut self`), and keeps them in place.
-        Ok(unsafe { Packet::begin_at(header.pointer(), Setup { wish: wish.0, ..setup }) })
+        Ok(unsafe { Packet::begin_at(header.pointer(), Setup { flags: wish.0.flags(), ..setup }) })
     }
 
     fn packet(&self) -> Option<&Packet<P>> {

@@ -8,7 +8,7 @@ use core::{
 };
 
 use super::{
-    Packet, PacketId, Setup,
+    CALLER_WAITS, Packet, PacketId, SOME_IS_ENOUGH, Setup,
     output::Output,
     perms::{Drainable, Fillable, PacketPerms, Write},
     pool,
@@ -89,14 +89,14 @@ impl<P: PacketPerms> BoundPacketView<P> {
     /// Whether any positive number of bytes, from the start of the packet, satisfies the request.
     #[must_use]
     pub fn some_is_enough(&self) -> bool {
-        self.packet().setup().wish.some_is_enough
+        self.packet().setup().flags & SOME_IS_ENOUGH != 0
     }
 
     /// Whether the submitting thread is blocked on this packet: serving it there and then, with a
     /// blocking system call, delays nobody.
     #[must_use]
     pub fn caller_waits(&self) -> bool {
-        self.packet().setup().wish.caller_waits
+        self.packet().setup().flags & CALLER_WAITS != 0
     }
 
     /// Leave a note on the packet that [`Packet::hint`] gives back: a driver's key for the request.
@@ -121,7 +121,7 @@ impl<P: PacketPerms> BoundPacketView<P> {
 
     /// Fail the whole range.
     pub fn error(self, error: Error) {
-        let _ = self.end(0, error);
+        let _ = self.end(0, || error);
     }
 
     /// The packet's own memory, where it is in one piece; else the view comes back.
@@ -165,7 +165,8 @@ impl<P: PacketPerms> BoundPacketView<P> {
     }
 
     /// End this fragment: its first `good` bytes are done, and the rest failed with `rest`.
-    fn end(self, good: u64, rest: Error) -> Completion<P> {
+    #[inline]
+    fn end(self, good: u64, rest: impl Fn() -> Error) -> Completion<P> {
         let view = ManuallyDrop::new(self);
         // SAFETY: the view is forgotten, so its fragment is passed on exactly once.
         unsafe { finish(view.packet, view.start, view.len, good, rest) }
@@ -193,7 +194,7 @@ impl<P: Fillable> BoundPacketView<P> {
         // SAFETY: the claim is exclusive, `good` bytes long at least, and cannot overlap a slice
         // that safe code holds, as nobody else can reach a packet's bytes in flight.
         unsafe { setup.fill(self.memory_start(setup), source.as_ptr(), good) };
-        self.end(super::widen(good), Error::new(ErrorKind::UnexpectedEof, Tried::Read))
+        self.end(super::widen(good), || Error::new(ErrorKind::UnexpectedEof, Tried::Read))
     }
 
     /// Fill the whole claim from `source` and complete it.
@@ -205,7 +206,7 @@ impl<P: Fillable> BoundPacketView<P> {
         let (setup, len) = (self.packet().setup(), self.memory_len());
         // SAFETY: as in `transfer_from`, told by the caller.
         unsafe { setup.fill(self.memory_start(setup), source, len) };
-        self.end(super::widen(len), Error::new(ErrorKind::UnexpectedEof, Tried::Read))
+        self.end(super::widen(len), || Error::new(ErrorKind::UnexpectedEof, Tried::Read))
     }
 }
 
@@ -218,7 +219,7 @@ impl BoundPacketView<super::perms::Read> {
         // SAFETY: a drained packet's bytes are initialised and the claim covers `good` of them; they
         // cannot overlap a slice that safe code holds mutably.
         unsafe { setup.drain(self.memory_start(setup), target.as_mut_ptr(), good) };
-        self.end(super::widen(good), Error::new(ErrorKind::WriteZero, Tried::Write))
+        self.end(super::widen(good), || Error::new(ErrorKind::WriteZero, Tried::Write))
     }
 
     /// Drain the whole claim into `target` and complete it.
@@ -230,13 +231,13 @@ impl BoundPacketView<super::perms::Read> {
         let (setup, len) = (self.packet().setup(), self.memory_len());
         // SAFETY: as in `transfer_to`, told by the caller.
         unsafe { setup.drain(self.memory_start(setup), target, len) };
-        self.end(super::widen(len), Error::new(ErrorKind::WriteZero, Tried::Write))
+        self.end(super::widen(len), || Error::new(ErrorKind::WriteZero, Tried::Write))
     }
 }
 
 impl<P: PacketPerms> Drop for BoundPacketView<P> {
     fn drop(&mut self) {
-        let error = Error::new(ErrorKind::Dropped, Tried::Request);
+        let error = || Error::new(ErrorKind::Dropped, Tried::Request);
         // SAFETY: the view goes, so its fragment is passed on exactly once.
         drop(unsafe { finish(self.packet, self.start, self.len, 0, error) });
     }
@@ -253,20 +254,20 @@ unsafe fn finish<P: PacketPerms>(
     start: u64,
     len: u64,
     good: u64,
-    rest: Error,
+    rest: impl Fn() -> Error,
 ) -> Completion<P> {
     let good = good.min(len);
     // SAFETY: the fragment is counted until `state.finish` below, and so the header is there.
     let header = unsafe { packet.as_ref() };
     if good < len {
-        header.state.fail(start + good, rest);
+        header.state.fail(start + good, rest());
     }
     match header.state.finish() {
         Finish::Delivered => Completion::Delivered,
         Finish::Orphaned => Completion::Orphaned(OrphanedView { packet, start, good }),
         Finish::HandOut => {
             // SAFETY: the fragment still counts and is passed on; the rest was told by the caller.
-            unsafe { super::output::hand_out(packet, start, len, good, rest) };
+            unsafe { super::output::hand_out(packet, start, len, good, rest()) };
             Completion::Delivered
         }
     }
@@ -352,12 +353,12 @@ impl<P: PacketPerms> AllocatedView<P> {
     /// Nobody writes or reads the memory any more, and if the packet is filled, its first `good` bytes
     /// were initialised.
     pub unsafe fn complete(self, good: usize, rest: Error) -> Completion<P> {
-        self.0.end(super::widen(good), rest)
+        self.0.end(super::widen(good), || rest)
     }
 
     /// Fail it as a whole.
     pub fn error(self, error: Error) -> Completion<P> {
-        self.0.end(0, error)
+        self.0.end(0, || error)
     }
 
     /// Back to a view without a claim on where its memory is, to be sent on.
@@ -404,7 +405,7 @@ impl<P: Drainable> AllocatedView<P> {
     /// Complete it: the first `good` bytes were taken; if that is not all, the remainder failed with
     /// `rest`.
     pub fn finish(self, good: usize, rest: Error) -> Completion<P> {
-        self.0.end(super::widen(good), rest)
+        self.0.end(super::widen(good), || rest)
     }
 }
 
