@@ -10,15 +10,23 @@
 mod sequential;
 
 use std::{
+    future::Future,
     io::SeekFrom,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 use mfio::{
-    error::ErrorKind,
-    io::{Seekable, StdStream},
+    error::{ErrorKind, Result},
+    io::{ByteLen, PacketIo, Seekable, StdStream},
+    packet::{
+        BoundPacketView,
+        perms::{Read, Write},
+    },
 };
 use sequential::{Pipe, Ram, at_once};
 
@@ -315,4 +323,112 @@ fn everything_goes_through_the_usual_helpers() {
         to.close().await.unwrap();
     });
     assert_eq!(target.bytes(), bytes);
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// As the halves of `split` are: two tasks, of which either may wait for the same write.
+#[test]
+fn who_reads_and_who_writes_at_one_cursor_are_both_woken() {
+    for reads_last in [false, true] {
+        let file = Ram::new(counting(10), 100);
+        let mut at = Seekable::from(&file);
+        let (reads, writes) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+        let wakers = (Waker::from(reads.clone()), Waker::from(writes.clone()));
+        file.hold(true);
+        let written = futures_util::AsyncWrite::poll_write(Pin::new(&mut at), &mut cx(), &[9]);
+        assert_eq!(ready(written), 1);
+        for reads in [!reads_last, reads_last] {
+            if reads {
+                let mut cx = Context::from_waker(&wakers.0);
+                let mut buf = [0; 4];
+                let read = futures_util::AsyncRead::poll_read(Pin::new(&mut at), &mut cx, &mut buf);
+                assert!(read.is_pending());
+            } else {
+                let mut cx = Context::from_waker(&wakers.1);
+                let flushed = futures_util::AsyncWrite::poll_flush(Pin::new(&mut at), &mut cx);
+                assert!(flushed.is_pending());
+            }
+        }
+        file.hold(false);
+        let woken = [reads, writes].map(|woken| woken.0.load(Ordering::SeqCst) > 0);
+        assert_eq!(woken, [true, true]);
+    }
+}
+
+/// Says how long it was when asked, as soon as it may.
+struct Slow {
+    file: Ram,
+    may: Arc<AtomicBool>,
+}
+
+impl PacketIo<Write, u64> for Slow {
+    fn send_io(&self, pos: u64, view: BoundPacketView<Write>) {
+        self.file.send_io(pos, view);
+    }
+}
+
+impl PacketIo<Read, u64> for Slow {
+    fn send_io(&self, pos: u64, view: BoundPacketView<Read>) {
+        self.file.send_io(pos, view);
+    }
+}
+
+impl ByteLen for Slow {
+    type Len = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
+
+    fn byte_len(&self) -> Self::Len {
+        let (len, may) = (self.file.bytes().len() as u64, self.may.clone());
+        Box::pin(std::future::poll_fn(move |_| {
+            if may.load(Ordering::SeqCst) { Poll::Ready(Ok(len)) } else { Poll::Pending }
+        }))
+    }
+}
+
+/// A seek that was given up, at a length that is on its way.
+fn gave_up_seeking() -> Seekable<Slow> {
+    let may = Arc::new(AtomicBool::new(false));
+    let file = Ram::new(counting(10), 100);
+    let mut at = Seekable::from(Slow { file, may: may.clone() });
+    assert!(seek(&mut at, SeekFrom::End(0)).is_pending());
+    may.store(true, Ordering::SeqCst);
+    at
+}
+
+fn seek(at: &mut Seekable<Slow>, to: SeekFrom) -> Poll<std::io::Result<u64>> {
+    futures_util::AsyncSeek::poll_seek(Pin::new(at), &mut cx(), to)
+}
+
+#[test]
+fn a_seek_that_was_given_up_does_not_happen_later() {
+    // As `seek` of tokio does first of all.
+    let settle = |at: &mut Seekable<Slow>| {
+        ready(tokio::io::AsyncSeek::poll_complete(Pin::new(at), &mut cx()))
+    };
+    let mut at = Futures(gave_up_seeking());
+    assert_eq!(ready(at.read(&mut [0; 4])), 4);
+    assert_eq!(settle(&mut at.0), 4, "the cursor is where the read left it");
+
+    let mut at = Futures(gave_up_seeking());
+    at.0.set_position(7);
+    assert_eq!(settle(&mut at.0), 7);
+
+    // What is written since makes another end.
+    let mut at = Futures(gave_up_seeking());
+    assert_eq!(ready(at.write(&[9; 20])), 20);
+    assert_eq!(ready(seek(&mut at.0, SeekFrom::End(0))), 20);
+
+    // One that reports what befell a write has not happened, and will not.
+    let mut at = Futures(gave_up_seeking());
+    at.0.set_position(98);
+    assert_eq!(ready(at.write(&[9; 20])), 20);
+    assert_eq!(failed(seek(&mut at.0, SeekFrom::Start(1))), ErrorKind::WriteZero);
+    assert_eq!(settle(&mut at.0), 100, "behind what is written");
 }

@@ -9,6 +9,7 @@ use std::io::{Result, SeekFrom};
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use crate::{
+    compat::To,
     io::{ByteLen, NoPos, PacketIo, Seekable, StdStream},
     packet::perms::{Read, Write},
 };
@@ -40,7 +41,7 @@ macro_rules! futures_io {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-                Poll::Ready(Ok(ready!(self.get_mut().poll_written(cx))?))
+                Poll::Ready(Ok(ready!(self.get_mut().poll_written(To::Write, cx))?))
             }
 
             fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

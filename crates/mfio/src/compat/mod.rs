@@ -21,11 +21,11 @@
 mod futures_io;
 mod tokio_io;
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, task::Wake, vec::Vec};
 use core::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 use std::io::SeekFrom;
 
@@ -73,6 +73,46 @@ enum Reading<Io, Pos> {
 struct Writing<Pos> {
     from: Pos,
     flight: Flight<Read, Pos, PacketBox<Read>>,
+    /// Who waits for it, by what he came for.
+    reads: Option<Waker>,
+    writes: Option<Waker>,
+}
+
+/// What somebody wants who waits for a write. Of each kind there is one task, as the traits say, and these
+/// need not be the same: halves of a `split` share one cursor.
+#[derive(Clone, Copy)]
+pub(crate) enum To {
+    Read,
+    Write,
+}
+
+/// Two tasks that wait for one write.
+struct Both([Waker; 2]);
+
+impl Wake for Both {
+    fn wake(self: Arc<Self>) {
+        self.0.iter().for_each(Waker::wake_by_ref);
+    }
+}
+
+impl<Pos> Writing<Pos> {
+    fn poll(&mut self, to: To, cx: &mut Context<'_>) -> Poll<PacketBox<Read>> {
+        let (own, other) = match to {
+            To::Read => (&mut self.reads, &self.writes),
+            To::Write => (&mut self.writes, &self.reads),
+        };
+        match own {
+            Some(own) => own.clone_from(cx.waker()),
+            None => *own = Some(cx.waker().clone()),
+        }
+        match other {
+            Some(other) if !other.will_wake(cx.waker()) => {
+                let both = Waker::from(Arc::new(Both([cx.waker().clone(), other.clone()])));
+                self.flight.poll_sent(&mut Context::from_waker(&both))
+            }
+            _ => self.flight.poll_sent(cx),
+        }
+    }
 }
 
 enum Seeking {
@@ -104,6 +144,11 @@ impl<Io, Pos> Polled<Io, Pos> {
     /// Let a read go that was not asked for any more, with what it brought: it can be read again.
     pub(crate) fn forget_read(&mut self) {
         self.reading = Reading::Nothing;
+    }
+
+    /// Let a seek go that was given up: who goes on at the cursor does so where it is.
+    pub(crate) fn forget_seek(&mut self) {
+        *self.seeking.get_mut() = None;
     }
 
     /// Give up a read. The bytes that came, if they have; else the object hears that nobody waits.
@@ -190,7 +235,7 @@ impl<Io, Pos: Position> Polled<Io, Pos> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<Result<usize>> {
-        ready!(self.poll_flush(cx, |from, bytes| at.moved(from, bytes)))?;
+        ready!(self.poll_flush(To::Write, cx, |from, bytes| at.moved(from, bytes)))?;
         let bytes = buf.get(..LARGEST).unwrap_or(buf);
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
@@ -199,7 +244,7 @@ impl<Io, Pos: Position> Polled<Io, Pos> {
         let mut flight = Flight::new(from, Packet::<Read>::copy_from_slice(bytes));
         crate::metrics::BOUNCED.add(bytes.len());
         flight.send(at.object())?;
-        self.writing = Some(Writing { from, flight });
+        self.writing = Some(Writing { from, flight, reads: None, writes: None });
         at.moved(from, widen(bytes.len()));
         Poll::Ready(Ok(bytes.len()))
     }
@@ -208,11 +253,12 @@ impl<Io, Pos: Position> Polled<Io, Pos> {
     /// to go on: behind the good bytes.
     pub(crate) fn poll_flush(
         &mut self,
+        to: To,
         cx: &mut Context<'_>,
         moved: impl FnOnce(Pos, u64),
     ) -> Poll<Result<()>> {
         let Some(writing) = &mut self.writing else { return Poll::Ready(Ok(())) };
-        let packet = ready!(writing.flight.poll_sent(cx));
+        let packet = ready!(writing.poll(to, cx));
         let from = writing.from;
         self.writing = None;
         let Some(error) = packet.min_error() else { return Poll::Ready(Ok(())) };
@@ -223,9 +269,9 @@ impl<Io, Pos: Position> Polled<Io, Pos> {
 
 impl<Io> Seekable<Io> {
     /// What was written comes first: this may be about the same bytes.
-    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    pub(crate) fn poll_written(&mut self, to: To, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let Self { cursor, polled } = self;
-        polled.poll_flush(cx, |from, bytes| cursor.set_pos(from.saturating_add(bytes)))
+        polled.poll_flush(to, cx, |from, bytes| cursor.set_pos(from.saturating_add(bytes)))
     }
 
     fn poll_read(
@@ -237,7 +283,8 @@ impl<Io> Seekable<Io> {
     where
         Io: PacketIo<Write, u64>,
     {
-        ready!(self.poll_written(cx))?;
+        self.polled.forget_seek();
+        ready!(self.poll_written(To::Read, cx))?;
         self.polled.poll_read(&self.cursor, cx, want, sink)
     }
 
@@ -245,6 +292,7 @@ impl<Io> Seekable<Io> {
     where
         Io: PacketIo<Read, u64>,
     {
+        self.polled.forget_seek();
         self.polled.poll_write(&self.cursor, cx, buf)
     }
 
@@ -262,7 +310,10 @@ impl<Io> Seekable<Io> {
     where
         Io: ByteLen,
     {
-        ready!(self.poll_written(cx))?;
+        if let Err(error) = ready!(self.poll_written(To::Read, cx)) {
+            self.polled.forget_seek();
+            return Poll::Ready(Err(error));
+        }
         let pos = loop {
             let here = self.position();
             let len = match self.polled.seeking.get_mut() {
@@ -279,7 +330,7 @@ impl<Io> Seekable<Io> {
             };
             *self.polled.seeking.get_mut() = Some(len);
         };
-        *self.polled.seeking.get_mut() = None;
+        self.polled.forget_seek();
         let pos = pos?;
         self.set_position(pos);
         Poll::Ready(Ok(pos))
@@ -287,8 +338,8 @@ impl<Io> Seekable<Io> {
 }
 
 impl<Io> StdStream<Io> {
-    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.polled.poll_flush(cx, |_, _| ())
+    pub(crate) fn poll_written(&mut self, to: To, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.polled.poll_flush(to, cx, |_, _| ())
     }
 
     pub(crate) fn poll_read(

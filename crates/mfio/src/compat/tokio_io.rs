@@ -9,6 +9,7 @@ use std::io::{Result, SeekFrom};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
 use crate::{
+    compat::To,
     io::{ByteLen, NoPos, PacketIo, Seekable, StdStream},
     packet::perms::{Read, Write},
 };
@@ -39,7 +40,7 @@ macro_rules! tokio_io {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-                Poll::Ready(Ok(ready!(self.get_mut().poll_written(cx))?))
+                Poll::Ready(Ok(ready!(self.get_mut().poll_written(To::Write, cx))?))
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -53,7 +54,10 @@ tokio_io!(Seekable at u64, StdStream at NoPos);
 
 impl<Io: ByteLen + Unpin> AsyncSeek for Seekable<Io> {
     fn start_seek(self: Pin<&mut Self>, to: SeekFrom) -> Result<()> {
-        Self::start_seek(self.get_mut(), to);
+        let this = self.get_mut();
+        // Unlike the other family's, this begins anew each time it is called.
+        this.polled.forget_seek();
+        Self::start_seek(this, to);
         Ok(())
     }
 

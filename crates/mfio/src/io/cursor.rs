@@ -118,7 +118,10 @@ impl<Io> Seekable<Io> {
     /// Go on there. Past the end is no error: reads give 0, and writes extend the object if it can be.
     pub fn set_position(&mut self, pos: u64) {
         #[cfg(feature = "compat")]
-        self.polled.forget_read();
+        {
+            self.polled.forget_read();
+            self.polled.forget_seek();
+        }
         self.cursor.set_pos(pos);
     }
 

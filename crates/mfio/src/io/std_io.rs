@@ -13,6 +13,8 @@ use super::{
     positional::Position,
     stream::{Sequential, some, some_or_end},
 };
+#[cfg(feature = "compat")]
+use crate::compat::To;
 use crate::{
     backend::{IoBackend, blocked},
     error::{Error, ErrorKind, Result, Tried},
@@ -106,7 +108,8 @@ impl<Io> Seekable<Io> {
         let Self { cursor, polled } = self;
         let (io, mut failed) = (&cursor.io, None);
         let flushed = core::future::poll_fn(|cx| {
-            polled.poll_flush(cx, |from, bytes| failed = Some(from.saturating_add(bytes)))
+            polled
+                .poll_flush(To::Write, cx, |from, bytes| failed = Some(from.saturating_add(bytes)))
         });
         let outcome = blocked(io, flushed)?;
         if let Some(pos) = failed {
@@ -234,7 +237,7 @@ impl<Io: PacketIo<Read, NoPos> + IoBackend> io::Write for StdStream<Io> {
         #[cfg(feature = "compat")]
         if self.polled.has_written() {
             let (io, polled) = self.parts();
-            blocked(io, core::future::poll_fn(|cx| polled.poll_flush(cx, |_, _| ())))??;
+            blocked(io, core::future::poll_fn(|cx| polled.poll_flush(To::Write, cx, |_, _| ())))??;
         }
         Ok(())
     }
