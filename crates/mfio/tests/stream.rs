@@ -13,7 +13,7 @@ use std::{io, pin::pin, sync::Arc, task::Poll};
 
 use mfio::{
     error::ErrorKind,
-    io::{Seekable, StdStream},
+    io::{NoPos, Seekable, StdStream},
     traits::stream::{AsyncRead, AsyncWrite},
 };
 use sequential::{Pipe, Ram, at_once, poll};
@@ -210,6 +210,21 @@ fn futures_and_cursors_are_send() {
     send(&at.read_all(vec![0; 1]));
     send(&at.read_to_end(&mut bytes));
     send(&pipe.read(&mut [0; 1]));
+}
+
+/// Where nothing is known of an object but a face of it.
+#[test]
+fn futures_are_send_in_generic_code() {
+    fn send<T: Send>(_: &T) {}
+    fn stream<S: AsyncRead<NoPos> + AsyncWrite<NoPos> + Sync>(stream: &S) {
+        let mut bytes = Vec::new();
+        send(&stream.read(&mut [0; 1]));
+        send(&stream.read_all(vec![0; 1]));
+        send(&stream.read_to_end(&mut bytes));
+        send(&stream.write(&[0; 1]));
+        send(&stream.write_all(vec![0; 1]));
+    }
+    stream(&Pipe::new());
 }
 
 /// A module of its own: the names of std's methods are the same.

@@ -113,6 +113,26 @@ impl<P: PacketPerms, Param, S: PacketStore<P>> Flight<P, Param, S> {
         }
     }
 
+    /// Ask the object to end it early; one that was not sent will not be.
+    pub(super) fn ask_to_cancel<Io: PacketIo<P, Param>>(&mut self, io: &Io) {
+        match self.stage {
+            Stage::New(_) => self.stage = Stage::CalledOff,
+            Stage::Sent => {
+                if let Some(packet) = self.packet() {
+                    io.cancel_io(packet);
+                }
+            }
+            Stage::CalledOff | Stage::Resolved => {}
+        }
+    }
+
+    /// Send it there, if it was not sent and not called off.
+    pub(super) fn aim(&mut self, param: Param) {
+        if let Stage::New(aimed) = &mut self.stage {
+            *aimed = param;
+        }
+    }
+
     /// Send it.
     #[inline]
     pub(crate) fn send<Io: PacketIo<P, Param>>(&mut self, io: &Io) -> Result<()> {
@@ -141,6 +161,15 @@ impl<P: PacketPerms, Param, S: PacketStore<P>> Drop for Flight<P, Param, S> {
     }
 }
 
+impl<P: PacketPerms, Param, S: PacketStore<P>> fmt::Debug for Flight<P, Param, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flight")
+            .field("sent", &matches!(self.stage, Stage::Sent))
+            .field("packet", &self.packet())
+            .finish()
+    }
+}
+
 /// One packet on its way through `Io`. See [`PacketIoExt::io`](super::PacketIoExt::io).
 #[must_use = "futures do nothing unless polled"]
 pub struct IoFut<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> {
@@ -165,22 +194,7 @@ impl<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>>
     }
 
     pub(super) fn ask_to_cancel(&mut self) {
-        match self.flight.stage {
-            Stage::New(_) => self.flight.stage = Stage::CalledOff,
-            Stage::Sent => {
-                if let Some(packet) = self.flight.packet() {
-                    self.io.cancel_io(packet);
-                }
-            }
-            Stage::CalledOff | Stage::Resolved => {}
-        }
-    }
-
-    /// Send it there, if it was not sent and not called off.
-    pub(super) fn aim(&mut self, param: Param) {
-        if let Stage::New(aimed) = &mut self.flight.stage {
-            *aimed = param;
-        }
+        self.flight.ask_to_cancel(self.io);
     }
 
     /// Send it, if it was not, and show its header.
@@ -273,9 +287,6 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> fmt::Debu
     for IoFut<'_, Io, P, Param, S>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IoFut")
-            .field("sent", &matches!(self.flight.stage, Stage::Sent))
-            .field("packet", &self.flight.packet())
-            .finish()
+        f.debug_tuple("IoFut").field(&self.flight).finish()
     }
 }

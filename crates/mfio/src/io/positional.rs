@@ -11,7 +11,7 @@ use core::{
 
 use bytemuck::{NoUninit, Pod};
 
-use super::{IoFut, NoPos, PacketIo};
+use super::{IoFut, NoPos, PacketIo, future::Flight};
 use crate::{
     error::{Error, ErrorKind, Result, Tried},
     packet::{
@@ -118,7 +118,7 @@ pub trait IoRead<Pos>: PacketIo<Write, Pos> {
     where
         Pos: Position,
     {
-        ReadToEnd { chunk: FIRST_CHUNK, pos, appended: 0, reading: None, io: self, buf }
+        ReadToEnd { io: self, to_end: ToEnd::new(pos, buf) }
     }
 }
 
@@ -242,22 +242,54 @@ const GROWTH: usize = 4;
 /// Everything up to the end. See [`IoRead::read_to_end`].
 #[must_use = "futures do nothing unless polled"]
 pub struct ReadToEnd<'a, Io: PacketIo<Write, Pos>, Pos> {
+    io: &'a Io,
+    to_end: ToEnd<'a, Pos>,
+}
+
+/// How far a reading to the end has come, without the object that it reads from.
+pub(super) struct ToEnd<'a, Pos> {
     chunk: usize,
     pos: Pos,
     appended: usize,
-    reading: Option<IoFut<'a, Io, Write, Pos, PacketBox<Write>>>,
-    io: &'a Io,
+    reading: Option<Flight<Write, Pos, PacketBox<Write>>>,
     buf: &'a mut Vec<u8>,
 }
 
-impl<Io: PacketIo<Write, Pos>, Pos> ReadToEnd<'_, Io, Pos> {
+impl<'a, Pos> ToEnd<'a, Pos> {
+    pub(super) fn new(pos: Pos, buf: &'a mut Vec<u8>) -> Self {
+        Self { chunk: FIRST_CHUNK, pos, appended: 0, reading: None, buf }
+    }
+
     /// How many bytes were appended so far.
     pub(super) fn appended(&self) -> usize {
         self.appended
     }
+
+    /// Nobody reads on: the object hears of what is in flight.
+    pub(super) fn let_go<Io: PacketIo<Write, Pos>>(&mut self, io: &Io) {
+        if let Some(reading) = &mut self.reading {
+            reading.let_go(|packet, _| io.cancel_io(packet));
+        }
+    }
 }
 
-impl<Io: PacketIo<Write, Pos>, Pos: Position> ReadToEnd<'_, Io, Pos> {
+impl<Pos: Position> ToEnd<'_, Pos> {
+    pub(super) fn poll<Io>(&mut self, io: &Io, cx: &mut Context<'_>) -> Poll<Result<usize>>
+    where
+        Io: PacketIo<Write, Pos>,
+    {
+        loop {
+            let reading = self
+                .reading
+                .get_or_insert_with(|| Flight::new(self.pos, Packet::<Write>::new_buf(self.chunk)));
+            let (_begun, chunk) = ready!(reading.poll_store(io, cx));
+            self.reading = None;
+            if let Some(outcome) = self.append(&chunk) {
+                return Poll::Ready(outcome);
+            }
+        }
+    }
+
     /// Take a chunk that has ended. `Some` when it was the last.
     fn append(&mut self, chunk: &PacketBox<Write>) -> Option<Result<usize>> {
         let bytes = chunk.simple_contiguous_slice().unwrap_or_default();
@@ -293,17 +325,13 @@ impl<Io: PacketIo<Write, Pos>, Pos: Position> Future for ReadToEnd<'_, Io, Pos> 
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<usize>> {
         let this = self.get_mut();
-        loop {
-            let reading = this.reading.get_or_insert_with(|| {
-                let packet = Packet::<Write>::new_buf(this.chunk);
-                IoFut::new(this.io, this.pos, packet)
-            });
-            let chunk = ready!(Pin::new(reading).poll(cx));
-            this.reading = None;
-            if let Some(outcome) = this.append(&chunk) {
-                return Poll::Ready(outcome);
-            }
-        }
+        this.to_end.poll(this.io, cx)
+    }
+}
+
+impl<Io: PacketIo<Write, Pos>, Pos> Drop for ReadToEnd<'_, Io, Pos> {
+    fn drop(&mut self) {
+        self.to_end.let_go(self.io);
     }
 }
 
@@ -311,6 +339,12 @@ impl<Io: PacketIo<Write, Pos>, Pos: Position> Future for ReadToEnd<'_, Io, Pos> 
 impl<Io: PacketIo<Write, Pos>, Pos> Unpin for ReadToEnd<'_, Io, Pos> {}
 
 impl<Io: PacketIo<Write, Pos>, Pos> fmt::Debug for ReadToEnd<'_, Io, Pos> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_end.fmt(f)
+    }
+}
+
+impl<Pos> fmt::Debug for ToEnd<'_, Pos> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadToEnd").field("appended", &self.appended).finish_non_exhaustive()
     }

@@ -2,7 +2,7 @@
 //! [`AsyncWrite`].
 //!
 //! Their methods take no position: a stream ([`NoPos`]) has none, and a
-//! [`Seekable`](super::Seekable) keeps it. They are named as those of [`IoRead`]
+//! [`Seekable`](super::Seekable) keeps it. They are named as those of [`IoRead`](super::positional::IoRead)
 //! and [`IoWrite`](super::positional::IoWrite), so bring either into scope, not both.
 
 use alloc::vec::Vec;
@@ -14,8 +14,9 @@ use core::{
 };
 
 use super::{
-    IoFut, NoPos, PacketIo,
-    positional::{IoRead, Position, ReadToEnd, is_end},
+    NoPos, PacketIo,
+    future::Flight,
+    positional::{Position, ToEnd, is_end},
 };
 use crate::{
     error::Result,
@@ -166,6 +167,9 @@ pub(super) fn some_or_end(len: usize, outcome: Result<()>) -> Result<usize> {
 }
 
 /// One request at the current position, which moves by what it did.
+///
+/// It holds what knows the object, not the object, so that in generic code, too, it is `Send` where that is
+/// `Sync`.
 struct Step<'a, S, P, Pos, B>
 where
     S: Sequential<P, Pos> + ?Sized,
@@ -176,7 +180,7 @@ where
     at: &'a S,
     /// Where it started, once it has.
     from: Option<Pos>,
-    fut: IoFut<'a, S::Object, P, Pos, B>,
+    flight: Flight<P, Pos, B>,
 }
 
 impl<'a, S, P, Pos, B> Step<'a, S, P, Pos, B>
@@ -187,17 +191,21 @@ where
     B: PacketStore<P>,
 {
     fn new(at: &'a S, store: B) -> Self {
-        Self { at, from: None, fut: IoFut::new(at.object(), at.here(), store) }
+        Self { at, from: None, flight: Flight::new(at.here(), store) }
+    }
+
+    fn ask_to_cancel(&mut self) {
+        self.flight.ask_to_cancel(self.at.object());
     }
 
     /// The store, how many bytes it has, and the outcome.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(B, usize, Result<()>)> {
         let from = *self.from.get_or_insert_with(|| {
             let here = self.at.here();
-            self.fut.aim(here);
+            self.flight.aim(here);
             here
         });
-        let (begun, store) = ready!(self.fut.poll_store(cx));
+        let (begun, store) = ready!(self.flight.poll_store(self.at.object(), cx));
         let len = store.packet().map_or(0, |packet| packet.len());
         let outcome = begun.and_then(|()| store.packet().map_or(Ok(()), exact));
         let good = outcome.map_or_else(|error| error.good_bytes().unwrap_or(0), |()| len);
@@ -205,6 +213,19 @@ where
             self.at.moved(from, good);
         }
         Poll::Ready((store, usize::try_from(len).unwrap_or(usize::MAX), outcome))
+    }
+}
+
+impl<S, P, Pos, B> Drop for Step<'_, S, P, Pos, B>
+where
+    S: Sequential<P, Pos> + ?Sized,
+    P: PacketPerms,
+    Pos: Position,
+    B: PacketStore<P>,
+{
+    fn drop(&mut self) {
+        let at = self.at;
+        self.flight.let_go(|packet, _| at.object().cancel_io(packet));
     }
 }
 
@@ -216,7 +237,7 @@ where
     B: PacketStore<P>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fut.fmt(f)
+        self.flight.fmt(f)
     }
 }
 
@@ -268,9 +289,9 @@ where
     T: IntoPacket<P>,
 {
     /// Ask the object to end the request early, and wait for its outcome as before. See
-    /// [`IoFut::cancel`].
+    /// [`IoFut::cancel`](super::IoFut::cancel).
     pub fn cancel(mut self) -> Self {
-        self.0.fut.ask_to_cancel();
+        self.0.ask_to_cancel();
         self
     }
 }
@@ -297,17 +318,17 @@ pub struct ReadToEndHere<'a, S: Sequential<Write, Pos> + ?Sized, Pos: Position> 
     /// Until the first poll.
     buf: Option<&'a mut Vec<u8>>,
     /// Where it started, and how far it is; gone when it has ended.
-    reading: Option<(Pos, ReadToEnd<'a, S::Object, Pos>)>,
+    reading: Option<(Pos, ToEnd<'a, Pos>)>,
 }
 
 impl<S: Sequential<Write, Pos> + ?Sized, Pos: Position> ReadToEndHere<'_, S, Pos> {
-    /// Moves the cursor behind what has arrived.
+    /// Moves the cursor behind what has arrived. What is in flight is let go.
     fn settle(&mut self) {
-        if let Some((from, reading)) = self.reading.take()
-            && reading.appended() > 0
-        {
+        let Some((from, mut reading)) = self.reading.take() else { return };
+        if reading.appended() > 0 {
             self.at.moved(from, crate::packet::widen(reading.appended()));
         }
+        reading.let_go(self.at.object());
     }
 }
 
@@ -318,10 +339,10 @@ impl<S: Sequential<Write, Pos> + ?Sized, Pos: Position> Future for ReadToEndHere
         let this = self.get_mut();
         if let Some(buf) = this.buf.take() {
             let here = this.at.here();
-            this.reading = Some((here, IoRead::read_to_end(this.at.object(), here, buf)));
+            this.reading = Some((here, ToEnd::new(here, buf)));
         }
         let Some((_, reading)) = &mut this.reading else { super::future::polled_again() };
-        let outcome = ready!(Pin::new(reading).poll(cx));
+        let outcome = ready!(reading.poll(this.at.object(), cx));
         this.settle();
         Poll::Ready(outcome)
     }
