@@ -89,9 +89,10 @@ impl Wake for Task {
     fn wake(self: Arc<Self>) {
         let mut state = self.state.load(Ordering::Acquire);
         loop {
+            // `WOKEN` is written over `WOKEN`, too: so whoever polls again sees what this caller did before.
             let next = match state {
                 IDLE => POLLING,
-                POLLING => WOKEN,
+                POLLING | WOKEN => WOKEN,
                 _ => return,
             };
             match self.exchange(state, next) {
@@ -137,8 +138,9 @@ impl Turn<'_> {
         if self.task.exchange(POLLING, IDLE).is_ok() {
             return false;
         }
-        // Woken meanwhile: it is still ours.
-        self.task.state.store(POLLING, Ordering::Release);
+        // Woken meanwhile: it is still ours. All who woke it so far are before this step, and so before the
+        // poll; those who come after it find `POLLING`.
+        self.task.state.swap(POLLING, Ordering::AcqRel);
         self.future = self.task.future.lock().take();
         true
     }

@@ -283,3 +283,42 @@ fn a_detached_future_misses_no_wake_up() {
         assert_eq!(over.load(Ordering::Relaxed), 1);
     });
 }
+
+/// Of several that wake it at once, the last may find that it was woken already, and say nothing. What he did
+/// before is seen by the poll that follows all the same.
+#[test]
+fn a_detached_future_sees_what_all_who_woke_it_did() {
+    model(2, || {
+        let told = Arc::new([(); 3].map(|()| AtomicBool::new(false)));
+        let over = Arc::new(AtomicUsize::new(0));
+        let waker = Arc::new(Mutex::new(None::<Waker>));
+        detach({
+            let (told, over, mut waker) = (told.clone(), over.clone(), Some(waker.clone()));
+            core::future::poll_fn(move |cx| {
+                // Once only: the lock would put the polls in order.
+                if let Some(waker) = waker.take() {
+                    *Mutex::lock(&waker).unwrap() = Some(cx.waker().clone());
+                }
+                if !told.iter().all(|told| told.load(Ordering::Acquire)) {
+                    return Poll::Pending;
+                }
+                over.fetch_add(1, Ordering::Relaxed);
+                Poll::Ready(())
+            })
+        });
+        let waker = waker.lock().unwrap().take().unwrap();
+        let tell = |which: usize| {
+            let (told, waker) = (told.clone(), waker.clone());
+            move || {
+                told[which].store(true, Ordering::Release);
+                waker.wake();
+            }
+        };
+        let tellers = [thread::spawn(tell(0)), thread::spawn(tell(1))];
+        tell(2)();
+        for teller in tellers {
+            teller.join().unwrap();
+        }
+        assert_eq!(over.load(Ordering::Relaxed), 1);
+    });
+}
