@@ -44,6 +44,8 @@ mod guide {
     struct GettingStarted;
     #[doc = include_str!("../../../docs/guide/inside-other-executors.md")]
     struct InsideOtherExecutors;
+    #[doc = include_str!("../../../docs/guide/sync-and-async.md")]
+    struct SyncAndAsync;
     #[doc = include_str!("../../../docs/guide/layers.md")]
     struct Layers;
     #[doc = include_str!("../../../docs/guide/no-std.md")]

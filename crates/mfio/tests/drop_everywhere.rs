@@ -449,6 +449,7 @@ fn balanced(kind: Kind, mode: Mode, polls: usize, cancel_at: Option<usize>, end:
     let runner = thread::spawn(move || run(&kind, mode, polls, cancel_at, end));
     let Ok(more) = runner.join() else { panic!("{case}") };
     let left = live_nodes() - nodes;
+    assert_eq!(mfio::metrics::live_packets(), live_nodes(), "what the library counts itself");
     let kept = ALIVE.load(Ordering::SeqCst) - alive;
     if end == End::Forget {
         // One packet and its buffers at most, which leak with their future.

@@ -144,7 +144,8 @@ pub trait PacketIoExt<P: PacketPerms, Param>: PacketIo<P, Param> {
 
     /// Send `packet`, and hand every fragment of it to `function` as it ends, with the error if it failed:
     /// each byte of the packet exactly once. The future gives the packet back, beside the outcome of all,
-    /// when every fragment has ended and was dropped.
+    /// when every fragment has ended and was dropped. Of an object that is read and written, the packet's type
+    /// says which of the two is meant: `Packet::<Write>::new_buf(n)`, `VecPacket::<Write>::from(vec)`.
     ///
     /// The function runs in whatever thread ends the fragment, and holds it up meanwhile. A fragment may
     /// be moved elsewhere, and is the only claim on its bytes; whoever keeps it keeps the packet in flight.

@@ -130,6 +130,7 @@ fn make<P: PacketPerms>(class: u8, size: usize) -> Option<NonNull<Packet<P>>> {
         Node { packet: Packet::new(), class, size, keep: UnsafeCell::new(None), next: None };
     // SAFETY: the allocation is large and aligned enough for the node.
     unsafe { node.write(fresh) };
+    crate::metrics::PACKETS_MADE.add(1);
     Some(node.cast())
 }
 
@@ -234,6 +235,7 @@ unsafe fn free<P: PacketPerms>(node: NonNull<Node<P>>, size: usize) {
         // SAFETY: `take` allocated it with this layout.
         unsafe {
             node.drop_in_place();
+            crate::metrics::PACKETS_FREED.add(1);
             dealloc(node.cast().as_ptr(), layout);
         }
     }
