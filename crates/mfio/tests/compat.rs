@@ -262,6 +262,14 @@ fn a_cursor_that_was_moved_forgets_what_it_read_ahead() {
     at_once(mfio::traits::stream::AsyncRead::read_all(&at, &mut buf[..2])).unwrap();
     assert_eq!(ready(poll(&mut at, &mut buf)), 8);
     assert_eq!(buf[0], 59);
+    // The same with bytes that wait when the cursor goes on without them.
+    file.hold(true);
+    assert!(poll(&mut at, &mut buf).is_pending());
+    file.hold(false);
+    assert_eq!(ready(poll(&mut at, &mut buf[..3])), 3);
+    at_once(mfio::traits::stream::AsyncRead::read_all(&at, &mut buf[..2])).unwrap();
+    assert_eq!(ready(poll(&mut at, &mut buf)), 8);
+    assert_eq!((buf[0], at.position()), (72, 80));
 }
 
 #[test]
