@@ -1,5 +1,5 @@
-//! The conformance kit on every runtime of this crate: case by case in mfio's own executor, and all of it
-//! in each of the others.
+//! The conformance kit on every runtime of this crate: case by case in mfio's own executor, and all of it,
+//! group by group, in each of the others.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -22,30 +22,28 @@ macro_rules! on {
         mod $name {
             mfio_rt::fs_conformance!($subject);
 
-            mod in_another_executor {
-                use mfio_rt::conformance::check_all;
-
+            mod tokio_one_thread {
                 use crate::common::executors::Executor;
 
-                #[test]
-                fn tokio_one_thread() {
-                    check_all(&$subject.within(Executor::TokioOneThread));
-                }
+                mfio_rt::fs_conformance_by_group!($subject.within(Executor::TokioOneThread));
+            }
 
-                #[test]
-                fn tokio_threads() {
-                    check_all(&$subject.within(Executor::TokioThreads));
-                }
+            mod tokio_threads {
+                use crate::common::executors::Executor;
 
-                #[test]
-                fn tokio_spawned() {
-                    check_all(&$subject.within(Executor::TokioSpawned));
-                }
+                mfio_rt::fs_conformance_by_group!($subject.within(Executor::TokioThreads));
+            }
 
-                #[test]
-                fn smol() {
-                    check_all(&$subject.within(Executor::Smol));
-                }
+            mod tokio_spawned {
+                use crate::common::executors::Executor;
+
+                mfio_rt::fs_conformance_by_group!($subject.within(Executor::TokioSpawned));
+            }
+
+            mod smol {
+                use crate::common::executors::Executor;
+
+                mfio_rt::fs_conformance_by_group!($subject.within(Executor::Smol));
             }
         }
     };

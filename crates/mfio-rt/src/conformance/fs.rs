@@ -263,6 +263,27 @@ macro_rules! fs_conformance {
     };
 }
 
+/// As [`fs_conformance!`](crate::fs_conformance), with one `#[test]` for each group.
+#[macro_export]
+macro_rules! fs_conformance_by_group {
+    ($subject:expr) => {
+        $crate::__fs_cases! { __fs_group_tests [$subject] }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __fs_group_tests {
+    ([$subject:expr] $($group:ident $cases:tt)*) => {
+        $(
+            #[test]
+            fn $group() {
+                $crate::conformance::check_group(&$subject, stringify!($group));
+            }
+        )*
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __fs_tests {

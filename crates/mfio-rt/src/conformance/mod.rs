@@ -305,15 +305,33 @@ pub fn check<S: Subject + ?Sized>(subject: &S, name: &str) {
     }
 }
 
-/// Run all cases for files and directories, one after the other, to the last one: for subjects of which one
-/// test is enough, such as a file system that was tested case by case in another executor. Skips are printed.
+/// Run all cases for files and directories, one after the other, to the last one. Skips are printed.
 ///
 /// # Panics
 ///
 /// In the end, if any case failed, with the names of those that did.
 pub fn check_all<S: Subject + ?Sized>(subject: &S) {
+    check_those(subject, |_| true);
+}
+
+/// As [`check_all`], for the cases of one group (`"rename"`): for subjects of which one test for each group is
+/// enough, such as a file system that was tested case by case in another executor. The tests that
+/// [`fs_conformance_by_group!`](crate::fs_conformance_by_group) makes call this.
+///
+/// # Panics
+///
+/// In the end, if any case failed, with the names of those that did; or if there is no such group.
+pub fn check_group<S: Subject + ?Sized>(subject: &S, group: &str) {
+    let count = check_those(subject, |name| name.split("::").next() == Some(group));
+    assert!(count > 0, "there is no group {group}");
+}
+
+/// Run those whose names are wanted, and say how many they are.
+fn check_those<S: Subject + ?Sized>(subject: &S, wanted: impl Fn(&str) -> bool) -> usize {
+    let mut cases = fs::cases::<S::Dir>();
+    cases.retain(|case| wanted(case.name));
     let mut failed = vec![];
-    for case in fs::cases::<S::Dir>() {
+    for case in &cases {
         match catch_unwind(AssertUnwindSafe(|| case.run(subject))) {
             Ok(Outcome::Passed) => {}
             Ok(Outcome::Skipped(reason)) => println!("skipped: {}: {reason}", case.name),
@@ -321,6 +339,7 @@ pub fn check_all<S: Subject + ?Sized>(subject: &S) {
         }
     }
     assert!(failed.is_empty(), "{} cases failed: {}", failed.len(), failed.join(", "));
+    cases.len()
 }
 
 const ALL_NEEDS: &[Need] = &[
