@@ -258,6 +258,28 @@ fn the_container_decides_the_order() {
     assert_eq!(order(Vec::new()), [2, 1, 0]);
 }
 
+/// A container that is used again may hold what another stream left in it.
+#[test]
+fn a_stream_gives_its_own_fragments_only() {
+    let (object, other) = (Keeps::default(), Arc::new(Mutex::new(VecDeque::new())));
+    let puts = other.clone();
+    let mut fills = object.io_to_fn(0, vec![0; 8], move |fragment, error| {
+        puts.lock().unwrap().push_back((fragment, error));
+    });
+    assert!(poll(&mut fills).is_pending());
+    let _ = object.take().transfer_from(&[1; 8]);
+    let used = std::mem::take(&mut *other.lock().unwrap());
+    assert_eq!(used.len(), 1);
+
+    let mut stream = object.io_to_stream(0, vec![0; 8], used);
+    assert!(next(&mut stream).is_pending());
+    assert!(poll(&mut fills).is_ready(), "what was in it is let go");
+    let _ = object.take().transfer_from(&[2; 8]);
+    let Poll::Ready(Some((fragment, None))) = next(&mut stream) else { panic!("all came") };
+    assert_eq!(fragment.as_slice(), Some(&[2; 8][..]));
+    assert!(matches!(next(&mut stream), Poll::Ready(None)));
+}
+
 #[test]
 fn a_stream_wakes_who_polled_it_last() {
     struct Count(AtomicUsize);

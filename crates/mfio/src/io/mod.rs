@@ -184,8 +184,9 @@ pub trait PacketIoExt<P: PacketPerms, Param>: PacketIo<P, Param> {
     /// Send `packet`, and give its fragments as a stream: each with the error if it failed, each byte of the
     /// packet exactly once. They wait in `container` (a `Vec` or a `VecDeque`) until they are polled.
     ///
-    /// The stream ends when all bytes were given out.
-    /// [`into_packet`](IoToStream::into_packet) gives the packet back.
+    /// The stream ends when all bytes were given out, and at once where the packet could not be sent (memory or
+    /// a limit ran out). [`into_packet`](IoToStream::into_packet) gives the packet back, and says which of the
+    /// two it was. What the container holds already is dropped.
     ///
     /// Nothing is sent before the first poll. Dropping the stream asks the object to cancel. What has ended
     /// by then was delivered, polled or not, and goes with the container; the rest returns to the object.

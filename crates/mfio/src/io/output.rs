@@ -207,7 +207,9 @@ where
     T: IntoPacket<P>,
     C: Container<Ended<P>>,
 {
-    pub(super) fn new(io: &'a Io, param: Param, packet: T, container: C) -> Self {
+    pub(super) fn new(io: &'a Io, param: Param, packet: T, mut container: C) -> Self {
+        // What another stream left in it would be taken for this packet's.
+        while container.take().is_some() {}
         let queue = Arc::new(Queue::new(container));
         let output: Arc<dyn Output<P>> = queue.clone();
         Self { fut: Some(IoToFn::new(io, param, packet, output)), queue, left: None }
