@@ -3,6 +3,7 @@
 
     counts.py reads --bin DIR --file FILE [--peers a,b] [--depths 1,32]    hot random reads
     counts.py core  --bin DIR [--sides mfio,mfio01]                        the framework alone, on an in-memory object
+    counts.py faces --bin DIR --file FILE [--only "local read"]            each face of a native file, beside std
     counts.py where --bin DIR PROGRAM WORDS...                             which functions one request's instructions go to
     counts.py gate  --bin DIR --file FILE --bounds bounds.txt              red when a count is above its bound
     counts.py freeze --bin DIR --file FILE --bounds bounds.txt             sets the bounds to what is counted now
@@ -34,6 +35,10 @@ def read_command(args, peer, depth):
 
 def core_command(args, case):
     return lambda n: [os.path.join(args.bin, "core"), *case.split(), "--requests", str(n)]
+
+
+def face_command(args, case):
+    return lambda n: [os.path.join(args.bin, "faces"), *case.split(), "--file", args.file, "--requests", str(n)]
 
 
 def show(name, counts):
@@ -69,9 +74,15 @@ def core(args):
         print(line)
 
 
+def faces(args):
+    for case in exact.run([os.path.join(args.bin, "faces"), "list"]).splitlines():
+        if args.only in case:
+            show(case, exact.per_request(face_command(args, case), SHORT, LONG))
+
+
 def where(args):
     command = [os.path.join(args.bin, args.words[0]), *args.words[1:]]
-    length = "--requests" if args.words[0] == "core" else "--reads"
+    length = "--reads" if args.words[0] == "hot-read" else "--requests"
     print("instructions atomics function")
     for instructions, atomics, fn in exact.by_function(lambda n: [*command, length, str(n)], SHORT, LONG):
         if instructions >= 0.5:
@@ -79,7 +90,7 @@ def where(args):
 
 
 def bounds_in(lines):
-    """Lines `core|read CASE...: metric <= bound, metric <= bound`; # starts a comment."""
+    """Lines `core|read|face CASE...: metric <= bound, metric <= bound`; # starts a comment."""
     for line in lines:
         line = line.split("#")[0].strip()
         if line:
@@ -89,7 +100,10 @@ def bounds_in(lines):
 
 
 def measure(args, kind, case, limits):
-    command = read_command(args, case[0], int(case[1])) if kind == "read" else core_command(args, " ".join(case))
+    if kind == "read":
+        command = read_command(args, case[0], int(case[1]))
+    else:
+        command = {"core": core_command, "face": face_command}[kind](args, " ".join(case))
     return exact.per_request(command, SHORT, LONG, syscalls="syscalls" in limits)
 
 
@@ -103,7 +117,7 @@ def gate(args):
     missing, failed = no_ring(args), 0
     with open(args.bounds, encoding="utf-8") as lines:
         for (kind, *case), limits in bounds_in(lines):
-            if kind == "read" and missing:
+            if kind != "core" and missing:
                 print(f"skipped: {' '.join(case)}: no io_uring here: {missing}")
                 continue
             counts = measure(args, kind, case, limits)
@@ -135,17 +149,19 @@ def freeze(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    for name, act in [("reads", reads), ("core", core), ("where", where), ("gate", gate), ("freeze", freeze)]:
+    for name, act in [("reads", reads), ("core", core), ("faces", faces), ("where", where), ("gate", gate),
+                      ("freeze", freeze)]:
         kind = kinds.add_parser(name)
         kind.set_defaults(act=act)
         kind.add_argument("--bin", required=True)
-        if name in ("reads", "gate", "freeze"):
+        if name in ("reads", "faces", "gate", "freeze"):
             kind.add_argument("--file", required=True)
         if name == "reads":
             kind.add_argument("--peers")
             kind.add_argument("--depths", default="1,32")
         if name == "core":
             kind.add_argument("--sides", default="bare,mfio,mfio01")
+        if name in ("core", "faces"):
             kind.add_argument("--only", default="", help="cases that contain this text")
         if name == "where":
             kind.add_argument("words", nargs=argparse.REMAINDER)

@@ -20,7 +20,7 @@ LIMIT_S = 120
 ALLOCATORS = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign"}
 
 # What the harness spends on choosing a block and checking it: the same in every peer, so it is taken out of a comparison.
-HARNESS = re.compile(r"mfio_bench::walk::Walk::|core::work::Work::")
+HARNESS = re.compile(r"mfio_bench::walk::Walk::|(core|faces)::work::Work::")
 
 LOCKED = re.compile(r"^\s*([0-9a-f]+):\s+(?:lock |xchg\s+%\w+,.*\(|xchg\s+.*\(.*\),%)")
 

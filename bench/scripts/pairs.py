@@ -2,6 +2,9 @@
 """Two peers side by side: interleaved pairs of processes, each pair a ratio, the median ratio with its 95 % interval.
 
     pairs.py --bin DIR --file FILE --depth 32 --pairs 30 SUBJECT RIVAL...
+    pairs.py --bin DIR --file FILE --faces "local read std-io" "std read std-io"
+
+Subject and rivals are peers of hot-read, or with --faces cases of faces.
 
 A machine that other work shares drifts; the two runs of a pair lie next to each other in time (and take turns at going first), so their ratio
 drifts less than either. Both ratios are rival over subject in cost: above 1, the subject is cheaper (or faster). The interval is the sign
@@ -17,8 +20,11 @@ import sys
 
 
 def one_run(args, peer):
-    command = [os.path.join(args.bin, "hot-read"), peer, "--file", args.file, "--depth", str(args.depth), "--reads", str(args.reads),
-               "--seed", str(args.seed)]
+    if args.faces:
+        command = [os.path.join(args.bin, "faces"), *peer.split(), "--file", args.file, "--requests", str(args.reads)]
+    else:
+        command = [os.path.join(args.bin, "hot-read"), peer, "--file", args.file, "--depth", str(args.depth), "--reads", str(args.reads),
+                   "--seed", str(args.seed)]
     pin = (lambda: os.sched_setaffinity(0, {args.cpu})) if args.cpu is not None else None
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=pin)
     if done.returncode != 0:
@@ -60,10 +66,10 @@ def compare(args, rival):
         if runs[args.subject]["checksum"] != runs[rival]["checksum"]:
             raise SystemExit(f"{args.subject} and {rival} read different data")
         pairs.append((runs[args.subject], runs[rival]))
-    per_read = lambda runs, unit, scale: round(median([run[unit] * scale / run["reads"] for run in runs]), 3)
+    per_read = lambda runs, unit, scale: round(median([run[unit] * scale / args.reads for run in runs]), 3)
     subject, other = [s for s, _ in pairs], [r for _, r in pairs]
     print(json.dumps({
-        "subject": args.subject, "rival": rival, "depth": args.depth, "reads": args.reads, "pairs": args.pairs,
+        "subject": args.subject, "rival": rival, "depth": 1 if args.faces else args.depth, "reads": args.reads, "pairs": args.pairs,
         "cpu_ratio": summary([r["cpu_us"] / s["cpu_us"] for s, r in pairs]),
         "speed_ratio": summary([r["wall_ns"] / s["wall_ns"] for s, r in pairs]),
         "subject_cpu_us_per_read": per_read(subject, "cpu_us", 1), "rival_cpu_us_per_read": per_read(other, "cpu_us", 1),
@@ -77,6 +83,7 @@ def main():
     parser.add_argument("rival", nargs="+")
     parser.add_argument("--bin", required=True, help="folder of the release build")
     parser.add_argument("--file", required=True, help="pattern file")
+    parser.add_argument("--faces", action="store_true", help="one transfer at a time through the faces")
     parser.add_argument("--depth", type=int, default=32)
     parser.add_argument("--reads", type=int, default=500_000)
     parser.add_argument("--pairs", type=int, default=30)
