@@ -56,6 +56,12 @@ impl<Io> Cursor<Io> {
         *self.pos.lock()
     }
 
+    /// The object, and the position of whoever has the cursor alone: without the lock.
+    #[cfg(feature = "std")]
+    pub(super) fn exclusive(&mut self) -> (&Io, &mut u64) {
+        (&self.io, self.pos.get_mut())
+    }
+
     pub(crate) fn set_pos(&mut self, pos: u64) {
         *self.pos.get_mut() = pos;
     }

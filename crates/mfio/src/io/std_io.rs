@@ -11,7 +11,7 @@ use std::io;
 use super::{
     ByteLen, NoPos, PacketIo, Seekable, blocking,
     positional::Position,
-    stream::{Sequential, some, some_or_end},
+    stream::{some, some_or_end},
 };
 #[cfg(feature = "compat")]
 use crate::compat::To;
@@ -24,41 +24,41 @@ use crate::{
     },
 };
 
-/// Read some bytes where `at` is.
-fn read_here<Pos: Position, S>(at: &S, buf: &mut [u8]) -> io::Result<usize>
+/// Read some bytes at `pos`.
+fn read_at<Pos: Position, Io>(io: &Io, pos: Pos, buf: &mut [u8]) -> io::Result<usize>
 where
-    S: Sequential<Write, Pos, Object: IoBackend>,
+    Io: PacketIo<Write, Pos> + IoBackend,
 {
-    let here = at.here();
-    let outcome = blocking::read_some(at.object(), here, buf);
-    let read = some_or_end(buf.len(), outcome)?;
-    at.moved(here, widen(read));
-    Ok(read)
+    let outcome = blocking::read_some(io, pos, buf);
+    Ok(some_or_end(buf.len(), outcome)?)
 }
 
-/// Write some bytes where `at` is.
-fn write_here<Pos: Position, S>(at: &S, buf: &[u8]) -> io::Result<usize>
+/// Write some bytes at `pos`.
+fn write_at<Pos: Position, Io>(io: &Io, pos: Pos, buf: &[u8]) -> io::Result<usize>
 where
-    S: Sequential<Read, Pos, Object: IoBackend>,
+    Io: PacketIo<Read, Pos> + IoBackend,
 {
-    let here = at.here();
-    let outcome = blocking::write_some(at.object(), here, buf);
-    let written = some(buf.len(), outcome)?;
-    at.moved(here, widen(written));
-    Ok(written)
+    let outcome = blocking::write_some(io, pos, buf);
+    Ok(some(buf.len(), outcome)?)
 }
 
 impl<Io: PacketIo<Write, u64> + IoBackend> io::Read for Seekable<Io> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.settle()?;
-        read_here(&self.cursor, buf)
+        let (io, pos) = self.cursor.exclusive();
+        let read = read_at(io, *pos, buf)?;
+        *pos = pos.saturating_add(widen(read));
+        Ok(read)
     }
 }
 
 impl<Io: PacketIo<Read, u64> + IoBackend> io::Write for Seekable<Io> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.settle()?;
-        write_here(&self.cursor, buf)
+        let (io, pos) = self.cursor.exclusive();
+        let written = write_at(io, *pos, buf)?;
+        *pos = pos.saturating_add(widen(written));
+        Ok(written)
     }
 
     /// Nothing is buffered here. What the `compat` faces have in flight is waited for.
@@ -222,14 +222,14 @@ impl<Io: PacketIo<Write, NoPos> + IoBackend> io::Read for StdStream<Io> {
             });
             return Ok(blocked(io, read)??);
         }
-        read_here(self.inner(), buf)
+        read_at(self.inner(), NoPos, buf)
     }
 }
 
 impl<Io: PacketIo<Read, NoPos> + IoBackend> io::Write for StdStream<Io> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         io::Write::flush(self)?;
-        write_here(self.inner(), buf)
+        write_at(self.inner(), NoPos, buf)
     }
 
     /// Nothing is buffered here. What the `compat` faces have in flight is waited for.
