@@ -13,12 +13,15 @@ use crate::report::{Failure, quoted};
 use crate::runtime::{File, Runtime};
 use crate::system::{self, Creation, Kept, Made};
 use indicatif::ProgressBar;
-use mfio::error::ErrorKind;
-use mfio_rt::OpenOptions;
+use mfio::error::{Error, ErrorKind};
+use mfio_rt::fs::{Owner, Permissions};
+use mfio_rt::{FileOps as _, OpenOptions};
 use std::fs::Metadata;
 use std::path::Path;
 
-/// What is told where [`Kept::give`] fails.
+/// A user or group of this number is left as it is (chown(2)).
+const LEAVE: u32 = u32::MAX;
+/// What is told where [`Kept`] cannot be given.
 pub(super) const CANNOT_KEEP: &str = "cannot set owner, mode and times of";
 
 /// What all copies of a run share.
@@ -112,9 +115,7 @@ pub(super) async fn copy(cx: &Context<'_>, job: Job) -> Outcome {
     if let Some(found) = found.filter(|_| cx.resume)
         && is_whole(cx, &job, &found).await?
     {
-        let kept = Kept::of(&job.metadata);
-        let rights = kept.give_rights(&job.dst, Some(Made::found(&found)));
-        rights.map_err(|e| Failure::io(&job.dst, "cannot set owner and mode of", e))?;
+        mend_rights(cx, &job, &found).await?;
         let len = if found.is_file() { found.len() } else { 0 };
         return Ok((Copied::Skipped(len), warning));
     }
@@ -180,6 +181,19 @@ async fn is_whole(cx: &Context<'_>, job: &Job, found: &Metadata) -> Result<bool,
     Ok(verify::difference(cx, &pair, found.len()).await?.is_none())
 }
 
+/// Gives what is there already the owner and mode of its source, where it has others.
+async fn mend_rights(cx: &Context<'_>, job: &Job, found: &Metadata) -> Result<(), Stop> {
+    let (kept, made) = (Kept::of(&job.metadata), Some(Made::found(found)));
+    let has_all = kept.owner_to_give(made).is_none() && kept.mode_to_give(made, true).is_none();
+    if has_all || found.is_symlink() {
+        return Ok(()); // the owner of a link gives nobody a right
+    }
+    let failed = |e| Failure::io(&job.dst, "cannot set owner and mode of", e);
+    let file = cx.rt.open(&job.dst, OpenOptions::new().read(true).follow(false)).await;
+    give_rights(&file.map_err(failed)?, &kept, made).await.map_err(failed)?;
+    Ok(())
+}
+
 fn link(cx: &Context<'_>, job: &Job) -> Result<(), Failure> {
     let target =
         std::fs::read_link(&job.src).map_err(|e| Failure::io(&job.src, "cannot read link", e))?;
@@ -208,15 +222,37 @@ async fn file(cx: &Context<'_>, job: &Job) -> Result<u64, Stop> {
         let what = format!("the copy differs from the source at byte {pos}; removed");
         return Err(Failure::new(&job.dst, what).into());
     }
+    let made = job.place.made_with(cx.creation, mode);
+    let rights = give_rights(&pair.dst, &kept, made).await;
+    rights.map_err(|e| Failure::io(&job.dst, CANNOT_KEEP, e))?;
     // Some network file systems report only now what could not be written, or write only now.
     let closed = pair.dst.close().await;
     closed.map_err(|e| Failure::io(&job.dst, "cannot close", e))?;
-    let made = job.place.made_with(cx.creation, mode);
-    kept.give(temp.path(), made).map_err(|e| Failure::io(&job.dst, CANNOT_KEEP, e))?;
+    kept.give_times(temp.path()).map_err(|e| Failure::io(&job.dst, CANNOT_KEEP, e))?;
     cx.check()?;
     temp.persist(&job.dst)
         .map_err(|e| Failure::io(&job.dst, "cannot give the copy its name", e))?;
     Ok(copied)
+}
+
+/// Gives owner and mode to an open file: by its name they could be given to something else that somebody
+/// put there.
+async fn give_rights(file: &File, kept: &Kept, made: Option<Made>) -> Result<(), Error> {
+    let mut has_owner = true;
+    if let Some(owner) = kept.owner_to_give(made) {
+        match file.set_owner(owner).await {
+            Err(error) if system::is_refused(error.os_code()) => {
+                has_owner = false;
+                // The group alone may be one of the process's own.
+                let _ = file.set_owner(Owner { user: LEAVE, ..owner }).await;
+            }
+            given => given?,
+        }
+    }
+    match kept.mode_to_give(made, has_owner) {
+        Some(mode) => file.set_permissions(Permissions::from_mode(mode)).await,
+        None => Ok(()),
+    }
 }
 
 /// Makes the file that is to become the copy.

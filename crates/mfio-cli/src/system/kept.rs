@@ -1,5 +1,6 @@
 //! What a copy keeps of its source beside the content: mode, owner, times.
 
+use mfio_rt::fs;
 use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, Uid, chownat, utimensat};
 use rustix::io::Errno;
 use std::fs::Metadata;
@@ -96,52 +97,80 @@ impl Kept {
         }
     }
 
-    /// Gives all of it to the object at `path`, a link not followed. Nothing may change its content
-    /// afterwards: the times would go by that.
+    /// Gives all of it to the directory or link at `path`, which is not followed. Nothing may change its
+    /// content afterwards: the times would go by that.
     ///
     /// # Errors
     ///
     /// The system's. That the owner may not be given away is none: then set-user-id and set-group-id are
     /// left out, as they would hand out somebody else's rights.
     pub(crate) fn give(&self, path: &Path, made: Option<Made>) -> io::Result<()> {
-        self.give_rights(path, made)?;
+        let owned = match self.owner_to_give(made) {
+            None => Ok(()),
+            Some(owner) => give_owner(path, Some(owner.user), owner.group),
+        };
+        match owned {
+            Err(error) if is_refused(error.raw_os_error()) => {
+                // The group alone may be one of the process's own.
+                let _ = give_owner(path, None, self.owner.1);
+                self.give_mode(path, made, false)?;
+            }
+            owned => {
+                owned?;
+                self.give_mode(path, made, true)?;
+            }
+        }
+        self.give_times(path)
+    }
+
+    fn give_mode(&self, path: &Path, made: Option<Made>, has_owner: bool) -> io::Result<()> {
+        match self.mode_to_give(made, has_owner).filter(|_| !self.is_link) {
+            Some(mode) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the times to the object at `path`, a link not followed.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn give_times(&self, path: &Path) -> io::Result<()> {
         utimensat(CWD, path, &self.times, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(())
     }
 
-    /// Gives owner and mode alone, where they are not there already.
-    ///
-    /// # Errors
-    ///
-    /// As [`give`](Self::give).
-    pub(crate) fn give_rights(&self, path: &Path, made: Option<Made>) -> io::Result<()> {
+    /// The owner to give to an object; `None` if it has it.
+    pub(crate) fn owner_to_give(&self, made: Option<Made>) -> Option<fs::Owner> {
         // Only the system's word counts for bits that hand out rights.
-        let sets_id = self.mode & SET_ID_BITS != 0 && !self.is_link;
-        let had_owner = !sets_id && made.is_some_and(|made| made.owner == self.owner);
-        let has_owner = had_owner || self.give_owner(path)?;
-        let mode = if has_owner { self.mode } else { self.mode & !SET_ID_BITS };
-        // A new owner takes set-user-id away, hence its own case.
-        let has_mode = !sets_id && made.is_some_and(|made| made.mode == mode);
-        if !has_mode && !self.is_link {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        }
-        Ok(())
+        let is_known = !self.sets_id() && made.is_some_and(|made| made.owner == self.owner);
+        (!is_known).then_some(fs::Owner { user: self.owner.0, group: self.owner.1 })
     }
 
-    /// Whether the object now has the owner of the source.
-    fn give_owner(&self, path: &Path) -> io::Result<bool> {
-        let (user, group) = (Uid::from_raw(self.owner.0), Gid::from_raw(self.owner.1));
-        match chownat(CWD, path, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(()) => Ok(true),
-            // Only root may give files away; in some places root may not either, or there are no owners.
-            Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
-                // The group alone may be one of the process's own.
-                let _ = chownat(CWD, path, None, Some(group), AtFlags::SYMLINK_NOFOLLOW);
-                Ok(false)
-            }
-            Err(errno) => Err(errno.into()),
-        }
+    /// The mode to give to an object that has or has not the owner of the source; `None` if it has it.
+    pub(crate) fn mode_to_give(&self, made: Option<Made>, has_owner: bool) -> Option<u32> {
+        let mode = if has_owner { self.mode } else { self.mode & !SET_ID_BITS };
+        // A new owner takes set-user-id away, so that it is never there already.
+        let is_known = !self.sets_id() && made.is_some_and(|made| made.mode == mode);
+        (!is_known).then_some(mode)
     }
+
+    fn sets_id(&self) -> bool {
+        self.mode & SET_ID_BITS != 0 && !self.is_link
+    }
+}
+
+fn give_owner(path: &Path, user: Option<u32>, group: u32) -> io::Result<()> {
+    let (user, group) = (user.map(Uid::from_raw), Some(Gid::from_raw(group)));
+    chownat(CWD, path, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(())
+}
+
+/// Whether this code says that the owner may not be given: only root may give files away; in some places
+/// root may not either, or there are no owners.
+pub(crate) fn is_refused(code: Option<i32>) -> bool {
+    let codes = [Errno::PERM, Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS];
+    code.is_some_and(|code| codes.map(Errno::raw_os_error).contains(&code))
 }
 
 #[allow(clippy::unnecessary_fallible_conversions, reason = "the types differ between systems")]

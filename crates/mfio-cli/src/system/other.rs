@@ -66,18 +66,33 @@ impl Kept {
         Self { times: source.is_file().then(|| times(source).ok()).flatten() }
     }
 
-    /// Gives all of it to the object at `path`.
-    pub(crate) fn give(&self, path: &Path, _made: Option<Made>) -> io::Result<()> {
+    /// Gives all of it to the directory at `path`: there is nothing.
+    pub(crate) fn give(&self, _path: &Path, _made: Option<Made>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Gives the times to the file at `path`.
+    pub(crate) fn give_times(&self, path: &Path) -> io::Result<()> {
         match self.times {
             Some(times) => File::options().write(true).open(path)?.set_times(times),
             None => Ok(()),
         }
     }
 
-    /// There are none.
-    pub(crate) fn give_rights(&self, _path: &Path, _made: Option<Made>) -> io::Result<()> {
-        Ok(())
+    /// There are no owners.
+    pub(crate) fn owner_to_give(&self, _made: Option<Made>) -> Option<mfio_rt::fs::Owner> {
+        None
     }
+
+    /// There are no modes.
+    pub(crate) fn mode_to_give(&self, _made: Option<Made>, _has_owner: bool) -> Option<u32> {
+        None
+    }
+}
+
+/// There are no owners.
+pub(crate) fn is_refused(_code: Option<i32>) -> bool {
+    true
 }
 
 /// Whether both were last changed at the same time. Unknown counts as no.
