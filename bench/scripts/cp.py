@@ -3,7 +3,7 @@
 
     cp.py --mfio PATH-TO-PROGRAM --folder DIR [--rounds 7] [--files 20000] [--big-mib 4096] [--cases tree-warm,tree-cold,big-warm,big-cold]
 
-Cold means that the page cache was dropped before the run, which needs root; without, the cold cases say so and are left out. A run ends
+mfio keeps times and owners, so its peer is `cp -a`; `--peer=-r` compares with a `cp` that does less. Cold means that the page cache was dropped before the run, which needs root; without, the cold cases say so and are left out. A run ends
 when the program exits, as with `cp`: neither waits for the disk. What it left dirty is synced before the next run, outside the clock, so that
 nobody pays for another's writes. DIR should lie on the file system of interest and have room for twice the data; what is made there is
 kept for the next call, save the copies.
@@ -89,8 +89,8 @@ def timed(command):
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def same(a, b):
-    """Contents and modes."""
+def same(a, b, times):
+    """Contents, modes, and (`times`) when files were last changed."""
     subprocess.run(["diff", "-r", "-q", a, b], check=True)
     if os.path.isdir(a):
         for folder, folders, names in os.walk(a):
@@ -99,12 +99,13 @@ def same(a, b):
                 other = os.path.join(b, os.path.relpath(one, a))
                 if os.stat(one).st_mode != os.stat(other).st_mode:
                     raise SystemExit(f"{other}: its mode differs from {one}")
+                if times and os.stat(one).st_mtime_ns != os.stat(other).st_mtime_ns:
+                    raise SystemExit(f"{other}: its time differs from {one}")
 
 
 def compare(args, case, source):
     tree, cold = case.startswith("tree"), case.endswith("cold")
-    flags = ["-r"] if tree else []
-    programs = {"mfio": [args.mfio, "cp", *flags], "cp": ["cp", *flags]}
+    programs = {"mfio": [args.mfio, "cp", *(["-r"] if tree else [])], "cp": ["cp", args.peer]}
     runs = {name: [] for name in programs}
     for index in range(args.rounds):
         order = list(programs) if index % 2 == 0 else list(reversed(programs))
@@ -117,13 +118,13 @@ def compare(args, case, source):
             elif index == 0:
                 warm(source)
             runs[name].append(timed([*programs[name], source, target]))
-            same(source, target)
+            same(source, target, name == "mfio" or args.peer == "-a")
             remove(target)
     wall = {name: [w for w, _ in timings] for name, timings in runs.items()}
     cpu = {name: [c for _, c in timings] for name, timings in runs.items()}
     interval = summary if args.rounds >= 6 else lambda ratios: {"median": round(median(ratios), 4)}
     print(json.dumps({
-        "case": case, "rounds": args.rounds,
+        "case": case, "rounds": args.rounds, "peer": f"cp {args.peer}",
         # cp over mfio: above 1, mfio is faster, or cheaper.
         "speed_ratio": interval([c / m for m, c in zip(wall["mfio"], wall["cp"])]),
         "cpu_ratio": interval([c / m for m, c in zip(cpu["mfio"], cpu["cp"])]),
@@ -139,6 +140,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--big-mib", type=int, default=4096)
+    parser.add_argument("--peer", default="-a", help="the option that cp gets")
     parser.add_argument("--cases", default="tree-warm,tree-cold,big-warm,big-cold")
     args = parser.parse_args()
     os.makedirs(args.folder, exist_ok=True)
