@@ -1,7 +1,7 @@
 //! The public contract, as users write it: what stands here compiles and runs, word for word.
 //!
-//! More of the core is in its own `tests/api.rs`. Not yet there, and not here: directories, sockets, the
-//! free functions on the current runtime and `#[init]`; `VirtRt`.
+//! More of the core is in its own `tests/api.rs`. Not yet there, and not here: sockets, the free functions on
+//! the current runtime and `#[init]`; `VirtRt`.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

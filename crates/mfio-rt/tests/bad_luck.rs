@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use mfio::backend::{IoBackend, IoBackendExt};
 use mfio::error::{Error, ErrorKind, Result};
 use mfio::traits::{IoRead, IoWrite, sync};
-use mfio_rt::{DirHandleExt, File, FileOps, Fs, NativeRt, OpenOptions};
+use mfio_rt::{DirHandle, DirHandleExt, File, FileOps, Fs, NativeRt, OpenOptions, Permissions};
 use rustix::io::Errno;
 
-use common::{CREATE, READ, READ_WRITE, WRITE, fifo, limited, on_every_runtime, pattern};
+use common::{CREATE, READ, READ_WRITE, WRITE, alone, fifo, limited, on_every_runtime, pattern};
 
 /// The same read through each face: what came of it, and the buffer.
 fn reads(file: &File, pos: u64, len: usize) -> [(&'static str, Result<()>, Vec<u8>); 3] {
@@ -429,5 +429,94 @@ fn a_refused_ring_gives_way_to_threads() {
             assert!(each.iter().any(|(name, rt)| *name == "io_uring" && rt.is_err()));
             assert!(each.iter().any(|(name, rt)| *name == "thread" && rt.is_ok()));
         }
+    });
+}
+
+/// No room for storage, copies or names, and no leave to change anything: the system's own error, and what
+/// was there stays.
+#[test]
+fn names_and_storage_on_full_and_read_only_disks() {
+    limited(|| {
+        let Some(disk) = Mounted::new("size=256k,nr_inodes=4", rustix::mount::MountFlags::empty())
+        else {
+            return;
+        };
+        std::fs::write(disk.0.path().join("kept"), pattern(200 << 10)).unwrap();
+        on_every_runtime!(|_name, rt| {
+            rt.block_on(async {
+                let dir = rt.current_dir().open_dir(disk.0.path()).await?;
+                let file = dir.open_file("file", CREATE).await?;
+                let error = file.allocate(0..1 << 20).await.unwrap_err();
+                expect(error, ErrorKind::StorageFull, Errno::NOSPC);
+                let error = dir.copy("kept", "copy").await.unwrap_err();
+                expect(error, ErrorKind::StorageFull, Errno::NOSPC);
+                let error = dir.create_dir("one").await.unwrap_err();
+                expect(error, ErrorKind::StorageFull, Errno::NOSPC);
+                assert_eq!(dir.metadata("kept").await?.len(), 200 << 10);
+                for name in ["file", "copy"] {
+                    dir.remove_file(name).await?;
+                }
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+        });
+        let Some(disk) = Mounted::new("size=256k", rustix::mount::MountFlags::RDONLY) else {
+            return;
+        };
+        on_every_runtime!(|_name, rt| {
+            rt.block_on(async {
+                let dir = rt.current_dir().open_dir(disk.0.path()).await?;
+                for dir in [dir.clone(), dir.confined()] {
+                    let error = dir.create_dir("one").await.unwrap_err();
+                    expect(error, ErrorKind::ReadOnly, Errno::ROFS);
+                    let error = dir.symlink("a", "b").await.unwrap_err();
+                    expect(error, ErrorKind::ReadOnly, Errno::ROFS);
+                    let error = dir.set_permissions(".", Permissions::from_mode(0)).await;
+                    expect(error.unwrap_err(), ErrorKind::ReadOnly, Errno::ROFS);
+                }
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+        });
+    });
+}
+
+/// A directory with `levels` below it is made, and removed as a whole.
+async fn deep_tree(rt: &impl Fs, at: &Path, levels: usize) -> Result<()> {
+    let root = rt.current_dir().open_dir(at).await?;
+    let mut below = root.clone();
+    for _ in 0..levels {
+        below.create_dir("d").await?;
+        below = below.open_dir("d").await?;
+    }
+    drop(below);
+    root.remove_dir_all("d").await
+}
+
+/// No depth is too much for a thread's stack; where it is too much for the descriptors that a process may
+/// have, the error says so, and none of them stays open.
+#[test]
+fn a_tree_two_thousand_levels_deep() {
+    alone("a_tree_two_thousand_levels_deep", || {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let usual = getrlimit(Resource::Nofile);
+        let limit =
+            |files| setrlimit(Resource::Nofile, Rlimit { current: files, ..usual }).unwrap();
+        if usual.maximum.is_none_or(|most| most > 3000) {
+            limit(Some(3000));
+            let temp = tempfile::tempdir().unwrap();
+            let rt = NativeRt::default();
+            rt.block_on(deep_tree(&rt, temp.path(), 2000)).unwrap();
+            assert!(!temp.path().join("d").exists());
+        }
+        on_every_runtime!(|_name, rt| {
+            let temp = tempfile::tempdir().unwrap();
+            limit(Some(200));
+            let refused = rt.block_on(deep_tree(&rt, temp.path(), 300)).unwrap_err();
+            expect(refused, ErrorKind::TooManyFiles, Errno::MFILE);
+            std::fs::create_dir(temp.path().join("other")).unwrap();
+            rt.block_on(deep_tree(&rt, &temp.path().join("other"), 100)).unwrap();
+            limit(usual.current);
+        });
     });
 }
