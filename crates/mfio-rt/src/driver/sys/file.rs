@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::{File, TryLockError};
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -15,7 +15,10 @@ use mfio::error::{Error, ErrorKind, Result, Tried};
 /// One open file. Dropping it closes it; [`close`](Self::close) says how that went.
 #[derive(Debug)]
 pub(crate) struct OsFile {
-    file: Handle,
+    /// Ours to close where `shares` is `None`; else the same open file as there, under other terms.
+    file: ManuallyDrop<File>,
+    /// Who keeps the file open, where that is not this: a file that owns.
+    shares: Option<Arc<OsFile>>,
     /// Asked of the system once, when it first matters.
     regular: OnceLock<bool>,
     /// Whether writes go to its end, whatever position they name.
@@ -25,19 +28,12 @@ pub(crate) struct OsFile {
     durability: Durability,
 }
 
-/// Who keeps the file open.
-#[derive(Debug)]
-enum Handle {
-    Own(File),
-    /// The same open file under other terms.
-    Shared(Arc<OsFile>),
-}
-
 impl OsFile {
     /// A file whose writes go to its end (`appends`), or where they say.
     pub(super) fn new(file: File, appends: bool) -> Self {
         Self {
-            file: Handle::Own(file),
+            file: ManuallyDrop::new(file),
+            shares: None,
             regular: OnceLock::new(),
             appends,
             durability: Durability::Cached,
@@ -46,12 +42,12 @@ impl OsFile {
 
     /// The open file of `of`, whose writes through this handle make this durable.
     pub(crate) fn durable(of: &Arc<Self>, durability: Durability) -> Self {
-        let open = match &of.file {
-            Handle::Own(_) => of,
-            Handle::Shared(open) => open,
-        };
+        let owner = of.shares.as_ref().unwrap_or(of);
+        // SAFETY: never dropped, and not used after `shares`, which keeps it open: see `Drop`.
+        let file = unsafe { system::alias(&owner.file) };
         Self {
-            file: Handle::Shared(Arc::clone(open)),
+            file: ManuallyDrop::new(file),
+            shares: Some(Arc::clone(owner)),
             regular: of.regular.clone(),
             appends: of.appends,
             durability,
@@ -60,18 +56,22 @@ impl OsFile {
 
     #[inline]
     pub(super) fn file(&self) -> &File {
-        match &self.file {
-            Handle::Own(file) => file,
-            // Of a file that owns: `durable` sees to that.
-            Handle::Shared(open) => open.file(),
-        }
+        &self.file
     }
 
     /// The file itself; nothing if others keep it open, too.
-    pub(super) fn into_file(self) -> Option<File> {
-        match self.file {
-            Handle::Own(file) => Some(file),
-            Handle::Shared(open) => Arc::into_inner(open)?.into_file(),
+    pub(super) fn into_file(mut self) -> Option<File> {
+        match self.shares.take() {
+            Some(owner) => {
+                // Its alias is nobody's to close, as in `Drop`.
+                let _self = ManuallyDrop::new(self);
+                Arc::into_inner(owner)?.into_file()
+            }
+            None => {
+                let mut own = ManuallyDrop::new(self);
+                // SAFETY: taken once, as `own` is not used after this, and never dropped.
+                Some(unsafe { ManuallyDrop::take(&mut own.file) })
+            }
         }
     }
 
@@ -238,6 +238,15 @@ impl OsFile {
     /// Sleeps until a non-blocking object can be read (or written) again.
     pub(crate) fn wait_ready(&self, tried: Tried) -> Result<()> {
         system::wait_ready(self.file(), tried)
+    }
+}
+
+impl Drop for OsFile {
+    fn drop(&mut self) {
+        if self.shares.is_none() {
+            // SAFETY: dropped here and nowhere else; the field is not used after.
+            unsafe { ManuallyDrop::drop(&mut self.file) };
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -50,7 +50,18 @@ impl OsPath {
     }
 }
 
+/// The same open file once more.
+///
+/// # Safety
+///
+/// It is never dropped, and not used after `file` was.
+pub(super) unsafe fn alias(file: &File) -> File {
+    // SAFETY: open for as long as `file` is, and closed by nobody else, as the caller promises.
+    unsafe { File::from_raw_fd(file.as_raw_fd()) }
+}
+
 /// One read at `pos` (`pread(2)`), or the next bytes of an object that has no positions.
+#[inline]
 pub(super) fn read_at(file: &File, pos: u64, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let read = match rustix::io::pread(file, &mut *memory, pos) {
         Err(Errno::SPIPE) => rustix::io::read(file, &mut *memory),
@@ -65,6 +76,7 @@ pub(super) fn read_slice_at(file: &File, pos: u64, memory: &mut [u8]) -> Result<
 }
 
 /// One write at `pos` (`pwrite(2)`), or behind the last bytes of an object that has no positions.
+#[inline]
 pub(super) fn write_at(file: &File, pos: u64, bytes: &[u8]) -> Result<usize> {
     match rustix::io::pwrite(file, bytes, pos) {
         Err(Errno::SPIPE) => rustix::io::write(file, bytes),

@@ -46,6 +46,16 @@ impl OsPath {
     }
 }
 
+/// The same open file once more.
+///
+/// # Safety
+///
+/// It is never dropped, and not used after `file` was.
+pub(super) unsafe fn alias(file: &File) -> File {
+    // SAFETY: open for as long as `file` is, and closed by nobody else, as the caller promises.
+    unsafe { File::from_raw_handle(file.as_raw_handle()) }
+}
+
 /// One read at `pos` (`ReadFile`), or the next bytes of an object that has no positions.
 pub(super) fn read_at(file: &File, pos: u64, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let mut moved = 0;
