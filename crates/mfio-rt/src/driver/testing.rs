@@ -89,6 +89,7 @@ pub(crate) fn read_list(
 }
 
 /// A write of the buffers, one behind the other.
+#[allow(dead_code, reason = "for tests of the ring, which not every system has")]
 pub(crate) fn write_list(
     file: &Arc<OsFile>,
     pos: u64,
