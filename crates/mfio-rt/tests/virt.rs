@@ -108,6 +108,25 @@ fn files_are_opened_as_they_say() {
 }
 
 #[test]
+fn several_buffers_are_one_request() {
+    on_every_order(|dir| async move {
+        let file = dir.open_file("f", CREATE).await?;
+        let parts: Vec<Vec<u8>> = (1..8_u8).map(|n| vec![n; usize::from(n) * 700]).collect();
+        let (written, packet) = file.write_all(5000, VectoredPacket::from(parts.clone())).await;
+        written?;
+        drop(packet);
+        let whole = [vec![0; 5000], parts.concat()].concat();
+        assert_eq!(get(&dir, "f").await?, whole);
+        // Holes and data, across the bounds of the buffers.
+        let targets: Vec<Vec<u8>> = [1000, 3000, 5000].map(|len| vec![9; len]).into();
+        let (read, packet) = file.read_all(0, VectoredPacket::from(targets)).await;
+        read?;
+        assert_eq!(packet.take().concat(), whole[..9000]);
+        Ok(())
+    });
+}
+
+#[test]
 fn positions_end_where_files_do() {
     on_every_order(|dir| async move {
         let file = put(&dir, "f", b"").await?;

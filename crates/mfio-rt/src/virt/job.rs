@@ -213,10 +213,7 @@ impl Fill {
 fn hand_over(piece: &Piece, view: BoundPacketView<Write>) {
     match piece.data() {
         Some(data) => drop(view.transfer_from(data)),
-        None => match view.try_alloc() {
-            Ok(view) => drop(view.zeroed()),
-            Err(view) => view.error(Error::new(ErrorKind::Unsupported, Tried::Read)),
-        },
+        None => view.into_segments().for_each(|segment| drop(segment.zeroed())),
     }
 }
 
