@@ -13,6 +13,9 @@
 //!   in flight, and the next write, flush, close, read at the same cursor or seek waits for it and reports
 //!   its error. A write that is pending has taken nothing. Flush before you drop: what was taken is written
 //!   without you, but nobody tells you how that went.
+//!   In a split cursor that may be the reading half: then the writing half's flush has nothing left to report.
+//!   Only these traits wait so: [`AsyncRead`](crate::traits::stream::AsyncRead) and
+//!   [`AsyncWrite`](crate::traits::stream::AsyncWrite) on the same cursor do not, so flush before you change over.
 //! - **Closing flushes.** It shuts nothing down; streams have methods of their own for that.
 //!
 //! The requests make progress while their backend is driven, so these traits are for code that runs inside

@@ -148,11 +148,14 @@ pub trait PacketIoExt<P: PacketPerms, Param>: PacketIo<P, Param> {
     /// says which of the two is meant: `Packet::<Write>::new_buf(n)`, `VecPacket::<Write>::from(vec)`.
     ///
     /// The function runs in whatever thread ends the fragment, and holds it up meanwhile. A fragment may
-    /// be moved elsewhere, and is the only claim on its bytes; whoever keeps it keeps the packet in flight.
-    /// The function itself is one allocation.
+    /// be moved elsewhere, and is the only claim on its bytes; whoever keeps it keeps the packet in flight. So a
+    /// function that collects fragments in a list of its own keeps itself and the packet alive until that list
+    /// is emptied: collect them where the function is not their owner's owner, or use
+    /// [`io_to_stream`](Self::io_to_stream). The function itself is one allocation.
     ///
     /// Nothing is sent before the first poll. Dropping the future asks the object to cancel; what has been
-    /// handed out by then was delivered, the rest is not handed out any more.
+    /// handed out by then was delivered. The rest is not handed out any more, save what another thread is just
+    /// handing out.
     ///
     /// ```
     /// use mfio::prelude::v1::*;
@@ -189,7 +192,9 @@ pub trait PacketIoExt<P: PacketPerms, Param>: PacketIo<P, Param> {
     /// two it was. What the container holds already is dropped.
     ///
     /// Nothing is sent before the first poll. Dropping the stream asks the object to cancel. What has ended
-    /// by then was delivered, polled or not, and goes with the container; the rest returns to the object.
+    /// by then was delivered, polled or not, and goes with the container; the rest returns to the object. Of a
+    /// stream whose every byte matters, poll what is there before you drop it, or read with
+    /// [`AsyncRead`](crate::traits::stream::AsyncRead).
     ///
     /// # Example
     ///

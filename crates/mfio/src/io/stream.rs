@@ -95,7 +95,8 @@ pub trait AsyncRead<Pos: Position>: Sequential<Write, Pos> {
     /// Fill all of `packet`: `&mut [u8]`, or owned memory such as a `Vec<u8>` (its `len()` bytes), which
     /// comes back beside the result.
     ///
-    /// A cursor goes on behind the good bytes. Dropping the future leaves it where it was.
+    /// A cursor goes on behind the good bytes. Dropping the future leaves it where it was; the bytes that a
+    /// stream had already given are then the next read's.
     ///
     /// # Errors
     ///

@@ -94,7 +94,8 @@ pub(crate) fn exact<P: PacketPerms>(packet: &Packet<P>) -> Result<()> {
 ///
 /// `memory` gives the same range each time, until safe code borrows the owner mutably. While it does
 /// not, the range is valid for reads and writes, all of it initialised, wherever the owner itself is
-/// moved, and no other safe code writes it. It may be used and dropped from another thread.
+/// moved, and no other safe code writes it, or reads it while it may be filled. It may be used and dropped from
+/// another thread.
 ///
 /// ```
 /// use mfio::packet::StableMemory;

@@ -21,7 +21,8 @@ pub(crate) const MAX_SEGMENTS: usize = 1 << 16;
 ///
 /// Memory is neither copied nor moved: [`take`](Self::take) gives the same buffers back. Objects see one
 /// range of bytes, and split it where they like; a driver that reaches for the memory itself gets
-/// it buffer by buffer ([`BoundPacketView::into_segments`]). Reused for many requests, it allocates nothing.
+/// it buffer by buffer ([`BoundPacketView::into_segments`]). Reused for many requests, it allocates nothing
+/// itself; a native file makes its list for the system anew for each.
 ///
 /// ```
 /// use mfio::prelude::v1::*;

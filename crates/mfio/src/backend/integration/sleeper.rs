@@ -172,8 +172,50 @@ impl Shared {
             let armed = replace(&mut *state, State::Idle);
             drop(state);
             if let State::Armed(waker) = armed {
-                waker.wake();
+                // It is the task's own; should it panic, later ones still want to be told.
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
             }
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use alloc::task::Wake;
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Tells that it was woken, and panics where it is to.
+    struct Tell {
+        told: mpsc::Sender<()>,
+        panics: bool,
+    }
+
+    impl Wake for Tell {
+        fn wake(self: Arc<Self>) {
+            self.told.send(()).unwrap();
+            assert!(!self.panics, "a waker that panics, as the test wants it");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_does_not_end_the_watch() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let handle = OsHandle::from(OwnedFd::from(near));
+        let mut sleeper = Sleeper::start(&handle, Waker::noop()).unwrap();
+        far.write_all(b"!").unwrap();
+        let (tell, told) = mpsc::channel();
+        for panics in [true, false] {
+            let waker = Waker::from(Arc::new(Tell { told: tell.clone(), panics }));
+            sleeper.after_drive(&mut Context::from_waker(&waker)).unwrap();
+            drop(waker);
+            told.recv().unwrap();
         }
     }
 }
