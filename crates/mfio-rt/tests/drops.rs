@@ -183,15 +183,33 @@ impl<R: Runtime> Scene<'_, R> {
             polls,
             way,
         ));
+        ended + self.leave_locks(polls, way, of)
+    }
+
+    /// The same for locks: on a file of their own each time, as a lock whose future was forgotten may be taken
+    /// all the same, at any time, and is then held for good.
+    fn leave_locks(&self, polls: usize, way: Leave, of: &mut usize) -> usize {
+        let Self { rt, dir, .. } = self;
+        let mut ended = 0;
+        let mut add = |over: bool| {
+            ended += usize::from(over);
+            *of += 1;
+        };
+        let path = dir.join(format!("locked {polls}"));
+        let open = || rt.block_on(rt.open(&path, CREATE)).unwrap();
         // Held by another, so that who asks waits; and held by nobody.
-        let holder = rt.block_on(rt.open(&dir.join("data"), READ)).unwrap();
+        let (file, holder) = (open(), open());
         rt.block_on(holder.lock(Lock::Exclusive)).unwrap();
         add(leave(*rt, file.try_lock(Lock::Shared), polls, way));
         add(leave(*rt, file.lock(Lock::Exclusive), polls, way));
         drop(holder);
         add(leave(*rt, file.lock(Lock::Exclusive), polls, way));
         add(leave(*rt, file.unlock(), polls, way));
-        let _ = rt.block_on(file.unlock());
+        if way != Leave::Forget {
+            // What was left let go of what it had taken.
+            rt.block_on(file.unlock()).unwrap();
+            rt.block_on(open().lock(Lock::Exclusive)).unwrap();
+        }
         ended
     }
 }
