@@ -24,11 +24,16 @@ use crate::{DirHandleExt, FileOps, FileType};
 /// After how many polls things are dropped.
 const POLLS: [usize; 5] = [0, 1, 2, 3, 8];
 
+/// Not where the program promises that it never happens.
+const BORROWED_MAY_BE_DROPPED: bool = !cfg!(mfio_assume_linear_types);
+
 pub(super) async fn a_dropped_read_harms_nothing<D: Dir>(fx: Fixture<D>) {
     let file = file(&fx.dir, "f", &pattern(50_000)).await;
     for polls in POLLS {
         let mut borrowed = vec![0; 20_000];
-        few_polls(polls, file.read_all(7, &mut borrowed[..])).await;
+        if BORROWED_MAY_BE_DROPPED {
+            few_polls(polls, file.read_all(7, &mut borrowed[..])).await;
+        }
         few_polls(polls, file.read_all(8, vec![0; 20_000])).await;
         few_polls(polls, file.read::<[u8; 4096]>(9)).await;
         let mut all = vec![];
@@ -43,7 +48,9 @@ pub(super) async fn a_dropped_write_harms_nothing_else<D: Dir>(fx: Fixture<D>) {
     for (round, polls) in POLLS.into_iter().enumerate() {
         let file = file(&fx.dir, &format!("f{round}"), &[1; 30_000]).await;
         few_polls(polls, file.write_all(10_000, vec![2; 10_000])).await;
-        few_polls(polls, file.write_all(10_000, &[2; 10_000][..])).await;
+        if BORROWED_MAY_BE_DROPPED {
+            few_polls(polls, file.write_all(10_000, &[2; 10_000][..])).await;
+        }
         let all = all_of::<D>(&file).await;
         assert_eq!(all.len(), 30_000);
         for (at, byte) in all.into_iter().enumerate() {
