@@ -19,6 +19,10 @@ lane_target() { export CARGO_TARGET_DIR="$CACHE/$1"; }
 # targets and under sanitizers. The default toolchain stays what it is outside this shell.
 use_debian_toolchain() { export PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1; }
 
+# For lanes that run instrumented code. tests/executors.rs drives every executor there; all of the
+# conformance kit in each of them as well would take minutes and run no other code.
+OWN_EXECUTOR_ONLY=(--skip '::tokio_' --skip '::smol::')
+
 # Runs cargo with the arguments given, and fails where no test ran: a lane that tests nothing
 # (a renamed file, a cfg that switches all off) must not look green.
 cargo_test() {

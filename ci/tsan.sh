@@ -16,4 +16,4 @@ canary_must_die race "data race" "${build_std[@]}"
 # The program has no threads of its own; what is skipped moves bytes or descriptors by the thousand, on
 # one thread.
 cargo_test --no-fail-fast -p mfio -p mfio-rt --lib --tests "${build_std[@]}" -- \
-    --skip ten_thousand_open_files --skip requests_over_4_gib
+    "${OWN_EXECUTOR_ONLY[@]}" --skip ten_thousand_open_files --skip requests_over_4_gib
