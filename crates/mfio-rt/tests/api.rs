@@ -1,7 +1,7 @@
 //! The public contract, as users write it: what stands here compiles and runs, word for word.
 //!
 //! More of the core is in its own `tests/api.rs`. Not yet there, and not here: sockets, the free functions on
-//! the current runtime and `#[init]`; `VirtRt`.
+//! the current runtime and `#[init]`.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -223,6 +223,62 @@ fn the_runtime_list() {
         assert_eq!((metadata.len(), metadata.file_type()), (12, FileType::File));
         let permissions: Permissions = metadata.permissions();
         assert!(!permissions.readonly());
+    });
+}
+
+/// Directories by every name that the contract has, natively and in memory.
+#[test]
+fn the_directory_list() {
+    use futures_util::StreamExt;
+    use mfio::prelude::v1::*;
+    use mfio_rt::{
+        DirEntry, DirHandle, DirHandleExt, Fs, NativeRt, OpenOptions, Permissions, virt::VirtRt,
+    };
+
+    async fn all_of_it(dir: &impl DirHandle) -> Result<()> {
+        dir.create_dir_all("a/b").await?;
+        dir.create_dir("a/c").await?;
+        let new = OpenOptions::new().read(true).write(true).create_new(true);
+        let file = dir.open_file("a/file", new).await?;
+        file.write_all(0, b"what it says").await?;
+        assert_eq!(dir.copy("a/file", "a/copy").await?, 12);
+        dir.hard_link("a/copy", "a/second").await?;
+        dir.symlink("copy", "a/link").await?;
+        assert_eq!(dir.read_link("a/link").await?, std::path::Path::new("copy"));
+        dir.rename("a/second", "a/b/second").await?;
+        dir.set_permissions("a/b/second", Permissions::from_mode(0o640)).await?;
+        let metadata = dir.metadata("a/link").await?;
+        assert_eq!((metadata.len(), metadata.permissions().mode()), (12, Some(0o640)));
+
+        let a = dir.open_dir("a").await?;
+        assert!(a.path().await?.ends_with("a"));
+        let mut listing = a.read_dir().await?;
+        let mut names = vec![];
+        while let Some(entry) = listing.next().await {
+            let entry: DirEntry = entry?;
+            assert_eq!(entry.name().as_bytes(), entry.name().to_string().as_bytes());
+            names.push(entry.name().to_string());
+        }
+        names.sort();
+        assert_eq!(names, ["b", "c", "copy", "file", "link"]);
+
+        a.remove_file("link").await?;
+        a.remove_dir("c").await?;
+        dir.remove_dir_all("a").await?;
+        assert_eq!(dir.metadata("a").await.unwrap_err().kind(), ErrorKind::NotFound);
+        Ok(())
+    }
+
+    limited(|| {
+        let scratch = tempfile::tempdir().unwrap();
+        let rt = NativeRt::default();
+        rt.block_on(async {
+            let dir = rt.current_dir().open_dir(scratch.path()).await?;
+            all_of_it(&dir).await
+        })
+        .unwrap();
+        let rt = VirtRt::new();
+        rt.block_on(all_of_it(&rt.current_dir())).unwrap();
     });
 }
 
