@@ -4,6 +4,8 @@ set -euo pipefail
 . ci/env.sh
 lane_target asan
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" MFIO_TEST_LIMIT_S=180
+# More memory than there is gets an error, as without the sanitizer.
+export ASAN_OPTIONS=allocator_may_return_null=1
 # Documentation tests are left out: rustdoc would need the flags too, and adds no new code.
 canary_must_die leak "LeakSanitizer" --target "$HOST"
 cargo_test --no-fail-fast --workspace --lib --bins --tests --target "$HOST" -- "${OWN_EXECUTOR_ONLY[@]}"
