@@ -12,7 +12,7 @@ use_debian_toolchain
 link="-Zpre-link-arg=-Wl,--whole-archive,$runtime,--no-whole-archive"
 export RUSTFLAGS="-Zsanitizer=thread -Zexternal-clangrt $link" MFIO_TEST_LIMIT_S=240
 # More memory than there is gets an error, as without the sanitizer.
-export TSAN_OPTIONS=allocator_may_return_null=1
+export TSAN_OPTIONS="allocator_may_return_null=1 suppressions=$PWD/ci/tsan.suppressions"
 build_std=(-Zbuild-std=std,panic_unwind,test --target "$HOST")
 canary_must_die race "data race" "${build_std[@]}"
 # The program has no threads of its own; what is skipped moves bytes or descriptors by the thousand, on
