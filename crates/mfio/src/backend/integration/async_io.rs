@@ -1,10 +1,8 @@
 //! Inside smol, async-std, and whatever else stands on async-io.
 
-use core::future::Future;
 use core::task::{Context, Poll};
 
-use super::Integration;
-use super::run::{Reactor, Run, Watch};
+use super::run::{Reactor, Watch};
 use super::sleeper::{self, ReactorOrThread};
 use crate::backend::{IoBackend, OsHandle, Pollable};
 use crate::error::Result;
@@ -78,26 +76,5 @@ impl Reactor for AsyncIo {
         H: Pollable,
     {
         sleeper::watch(backend, |handle| register(handle).ok().map(Registered))
-    }
-}
-
-impl Integration for AsyncIo {
-    type Run<'a, T, H, F>
-        = Run<'a, T, H, F, Self>
-    where
-        T: IoBackend<H> + ?Sized + 'a,
-        H: Pollable + 'a,
-        F: Future + 'a;
-
-    fn run_with_mut<'a, T, H, F>(
-        backend: &'a mut T,
-        run: impl FnOnce(&'a T) -> F,
-    ) -> Run<'a, T, H, F, Self>
-    where
-        T: IoBackend<H> + ?Sized,
-        H: Pollable + 'a,
-        F: Future + 'a,
-    {
-        Run::new(backend, run)
     }
 }

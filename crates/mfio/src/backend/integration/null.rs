@@ -1,10 +1,8 @@
 //! For executors of which nothing is known.
 
 use core::convert::Infallible;
-use core::future::Future;
 
-use super::Integration;
-use super::run::{Reactor, Run};
+use super::run::Reactor;
 use crate::backend::{IoBackend, Pollable};
 
 /// Works in any executor, as it asks nothing of it.
@@ -24,26 +22,5 @@ impl Reactor for Null {
         H: Pollable,
     {
         None
-    }
-}
-
-impl Integration for Null {
-    type Run<'a, T, H, F>
-        = Run<'a, T, H, F, Self>
-    where
-        T: IoBackend<H> + ?Sized + 'a,
-        H: Pollable + 'a,
-        F: Future + 'a;
-
-    fn run_with_mut<'a, T, H, F>(
-        backend: &'a mut T,
-        run: impl FnOnce(&'a T) -> F,
-    ) -> Run<'a, T, H, F, Self>
-    where
-        T: IoBackend<H> + ?Sized,
-        H: Pollable + 'a,
-        F: Future + 'a,
-    {
-        Run::new(backend, run)
     }
 }

@@ -22,6 +22,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use super::Integration;
 use crate::backend::{IoBackend, IoBackendExt, Pollable, WithBackend};
 use crate::error::Result;
 
@@ -35,6 +36,28 @@ pub trait Reactor {
     where
         T: IoBackend<H> + ?Sized,
         H: Pollable;
+}
+
+/// Whatever tells of a handle is an integration.
+impl<R: Reactor> Integration for R {
+    type Run<'a, T, H, F>
+        = Run<'a, T, H, F, Self>
+    where
+        T: IoBackend<H> + ?Sized + 'a,
+        H: Pollable + 'a,
+        F: Future + 'a;
+
+    fn run_with_mut<'a, T, H, F>(
+        backend: &'a mut T,
+        run: impl FnOnce(&'a T) -> F,
+    ) -> Run<'a, T, H, F, Self>
+    where
+        T: IoBackend<H> + ?Sized,
+        H: Pollable + 'a,
+        F: Future + 'a,
+    {
+        Run::new(backend, run)
+    }
 }
 
 /// Has a task woken when the handle becomes readable.

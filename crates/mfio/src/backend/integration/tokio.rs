@@ -1,9 +1,6 @@
 //! Inside tokio.
 
-use core::future::Future;
-
-use super::Integration;
-use super::run::{Reactor, Run};
+use super::run::Reactor;
 use super::sleeper::{self, ReactorOrThread};
 use crate::backend::{IoBackend, Pollable};
 
@@ -57,26 +54,5 @@ impl Reactor for Tokio {
         H: Pollable,
     {
         sleeper::watch(backend, register)
-    }
-}
-
-impl Integration for Tokio {
-    type Run<'a, T, H, F>
-        = Run<'a, T, H, F, Self>
-    where
-        T: IoBackend<H> + ?Sized + 'a,
-        H: Pollable + 'a,
-        F: Future + 'a;
-
-    fn run_with_mut<'a, T, H, F>(
-        backend: &'a mut T,
-        run: impl FnOnce(&'a T) -> F,
-    ) -> Run<'a, T, H, F, Self>
-    where
-        T: IoBackend<H> + ?Sized,
-        H: Pollable + 'a,
-        F: Future + 'a,
-    {
-        Run::new(backend, run)
     }
 }
