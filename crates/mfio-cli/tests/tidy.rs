@@ -16,6 +16,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "crates/mfio-rt/src/driver/io_uring/",
     "crates/mfio-rt/src/driver/op.rs",
     "crates/mfio-rt/src/driver/segments.rs",
+    "crates/mfio-rt/src/driver/socket.rs",
     "crates/mfio-rt/src/driver/sys/",
     "crates/mfio-rt/src/native/cell.rs",
     "crates/mfio-rt/tests/",

@@ -59,6 +59,23 @@ pub enum ErrorKind {
     Ended,
     /// The peer or the other end is gone.
     BrokenPipe,
+    /// Nobody listens at the address.
+    ConnectionRefused,
+    /// The peer has ended the connection by force.
+    ConnectionReset,
+    /// The connection was ended on this side.
+    ConnectionAborted,
+    /// There is no connection yet, or none any more.
+    NotConnected,
+    /// Somebody else has the address.
+    AddrInUse,
+    /// This machine does not have the address.
+    AddrNotAvailable,
+    /// No way leads to the network or host.
+    Unreachable,
+    /// Bytes of a stream were given back after later ones had been delivered: their order is lost, and the
+    /// stream says so from then on.
+    OrderLost,
     /// The device is busy, or the object is in use.
     Busy,
     /// Anything else: see [`Error::os_code`].
@@ -105,6 +122,18 @@ pub enum Tried {
     SetMetadata,
     /// Cancelling a request.
     Cancel,
+    /// Finding the addresses of a name.
+    Resolve,
+    /// Making a socket, or giving it an address.
+    Bind,
+    /// Connecting to a peer.
+    Connect,
+    /// Taking a connection.
+    Accept,
+    /// Ending one direction of a connection, or both.
+    Shutdown,
+    /// Reading or setting an option of a socket.
+    SocketOption,
     /// Waiting for a point in time.
     Timeout,
     /// Building a backend.
@@ -234,6 +263,16 @@ impl ErrorKind {
             Self::TimedOut => "the time given ran out; allow more",
             Self::Ended => "the runtime has ended; keep it alive while its objects are in use",
             Self::BrokenPipe => "the other end is gone; connect or open again",
+            Self::ConnectionRefused => "nobody listens there; check address and port",
+            Self::ConnectionReset => "the peer has broken the connection off; connect again",
+            Self::ConnectionAborted => "the connection was broken off here; connect again",
+            Self::NotConnected => "not connected; connect first",
+            Self::AddrInUse => "the address is in use; choose another port or wait",
+            Self::AddrNotAvailable => "this machine does not have the address; check it",
+            Self::Unreachable => "no way leads there; check the network",
+            Self::OrderLost => {
+                "bytes were given back after later ones had been taken; end the reads of a stream in order"
+            }
             Self::Busy => "in use; try again later",
             Self::Other => "the system refused; see its code",
         }
@@ -261,6 +300,12 @@ impl Tried {
             Self::Link => "link",
             Self::SetMetadata => "set metadata",
             Self::Cancel => "cancel",
+            Self::Resolve => "resolving a name",
+            Self::Bind => "binding a socket",
+            Self::Connect => "connect",
+            Self::Accept => "accept",
+            Self::Shutdown => "shutdown",
+            Self::SocketOption => "socket option",
             Self::Timeout => "timeout",
             Self::Build => "building a backend",
             Self::Drive => "driving a backend",
@@ -352,6 +397,13 @@ fn kind_of_std(kind: std::io::ErrorKind) -> ErrorKind {
         Std::BrokenPipe => ErrorKind::BrokenPipe,
         Std::ResourceBusy | Std::ExecutableFileBusy => ErrorKind::Busy,
         Std::Deadlock => ErrorKind::WouldDeadlock,
+        Std::ConnectionRefused => ErrorKind::ConnectionRefused,
+        Std::ConnectionReset => ErrorKind::ConnectionReset,
+        Std::ConnectionAborted => ErrorKind::ConnectionAborted,
+        Std::NotConnected => ErrorKind::NotConnected,
+        Std::AddrInUse => ErrorKind::AddrInUse,
+        Std::AddrNotAvailable => ErrorKind::AddrNotAvailable,
+        Std::HostUnreachable | Std::NetworkUnreachable | Std::NetworkDown => ErrorKind::Unreachable,
         _ => ErrorKind::Other,
     }
 }
@@ -379,6 +431,14 @@ fn kind_to_std(kind: ErrorKind) -> std::io::ErrorKind {
         ErrorKind::BrokenPipe => Std::BrokenPipe,
         ErrorKind::Busy => Std::ResourceBusy,
         ErrorKind::WouldDeadlock => Std::Deadlock,
+        ErrorKind::ConnectionRefused => Std::ConnectionRefused,
+        ErrorKind::ConnectionReset => Std::ConnectionReset,
+        ErrorKind::ConnectionAborted => Std::ConnectionAborted,
+        ErrorKind::NotConnected => Std::NotConnected,
+        ErrorKind::AddrInUse => Std::AddrInUse,
+        ErrorKind::AddrNotAvailable => Std::AddrNotAvailable,
+        ErrorKind::Unreachable => Std::HostUnreachable,
+        ErrorKind::OrderLost => Std::InvalidData,
         ErrorKind::Cancelled
         | ErrorKind::Dropped
         | ErrorKind::LimitReached

@@ -28,6 +28,8 @@ pub(crate) fn run(op: &mut Op) -> Answer {
         Op::ReadList(transfer) => read_list(transfer),
         Op::WriteList(transfer) => write_list(transfer),
         Op::Task(task) => task_here(&mut task.work),
+        // It waits for a peer, for which no thread of a pool may.
+        Op::Socket(op) => Answer::Failed(Error::new(ErrorKind::Unsupported, op.tried())),
     }
 }
 
@@ -38,6 +40,7 @@ fn task_here(work: &mut Work) -> Answer {
             sleep_until(*deadline);
             Answer::value(())
         }
+        Work::Connect(..) => Answer::Failed(Error::new(ErrorKind::Unsupported, Tried::Connect)),
         Work::Open(at, options) => answer(at.dir.open_file(&at.path, options)),
         Work::OpenDir(at, follow) => answer(at.dir.open_dir(&at.path, *follow)),
         Work::Close(file) => match file.take() {

@@ -13,6 +13,8 @@ pub(crate) mod pool;
 pub(crate) mod report;
 pub(crate) mod segments;
 pub(crate) mod slots;
+#[allow(dead_code, reason = "the drivers take it up next")]
+pub(crate) mod socket;
 pub(crate) mod sys;
 #[cfg(target_os = "linux")]
 pub(crate) mod table;

@@ -21,6 +21,7 @@ use mfio::error::{Error, ErrorKind, Tried};
 
 pub(crate) use super::reply::RequestId;
 use super::segments::{IoVec, Segments};
+use super::socket::SocketOp;
 use super::sys::OsFile;
 use super::task::{Task, Value, Work};
 use mfio::packet::AllocatedView;
@@ -43,6 +44,9 @@ pub(crate) enum Op {
     WriteList(Box<ListTransfer<Read>>),
     /// Anything that moves no bytes of a packet.
     Task(Box<Task>),
+    /// Something with a socket.
+    #[allow(dead_code, reason = "the drivers take it up next")]
+    Socket(Box<SocketOp>),
 }
 
 /// A transfer of memory in several pieces: one call moves many of them.
@@ -74,6 +78,9 @@ pub(crate) struct Transfer<P: PacketPerms, F = Arc<OsFile>, V = AllocatedView<P>
 pub(crate) enum Answer {
     /// The first `good` bytes were moved; whatever is missing failed with `rest`.
     Bytes { good: usize, rest: Error },
+    /// As many bytes were moved by a call of a socket.
+    #[allow(dead_code, reason = "the drivers take it up next")]
+    Moved(usize),
     /// It is done: what a task gives.
     Value(Value),
     /// It failed.
@@ -235,6 +242,7 @@ impl Op {
             Self::ReadList(transfer) => transfer.id(),
             Self::WriteList(transfer) => transfer.id(),
             Self::Task(task) => task.id(),
+            Self::Socket(op) => op.id(),
         }
     }
 
@@ -247,6 +255,7 @@ impl Op {
             Self::ReadList(transfer) => transfer.view.set_hint(hint),
             Self::WriteList(transfer) => transfer.view.set_hint(hint),
             Self::Task(task) => task.set_hint(hint),
+            Self::Socket(op) => op.set_hint(hint),
         }
     }
 
@@ -256,6 +265,7 @@ impl Op {
             Self::Read(_) | Self::ReadList(_) => Tried::Read,
             Self::Write(_) | Self::WriteList(_) => Tried::Write,
             Self::Task(task) => task.work.tried(),
+            Self::Socket(op) => op.tried(),
         }
     }
 
@@ -278,7 +288,7 @@ impl Op {
             Self::Write(transfer) => transfer.ended(error),
             Self::ReadList(transfer) => transfer.ended(error),
             Self::WriteList(transfer) => transfer.ended(error),
-            Self::Task(_) => Answer::Failed(error),
+            Self::Task(_) | Self::Socket(_) => Answer::Failed(error),
         }
     }
 
@@ -310,6 +320,7 @@ impl Op {
             Self::ReadList(transfer) => transfer.finish_list(answer),
             Self::WriteList(transfer) => transfer.finish_list(answer),
             Self::Task(task) => task.finish(answer),
+            Self::Socket(op) => op.finish(answer),
         }
     }
 }
@@ -370,11 +381,11 @@ impl Answer {
     }
 
     /// The error in the answer. An answer that does not belong to its operation counts as none.
-    fn error_or_dropped(self) -> Error {
+    pub(crate) fn error_or_dropped(self) -> Error {
         match self {
             Self::Failed(error) => error,
             Self::Bytes { rest, .. } => rest,
-            Self::Value(_) => Error::new(ErrorKind::Dropped, Tried::Request),
+            Self::Value(_) | Self::Moved(_) => Error::new(ErrorKind::Dropped, Tried::Request),
         }
     }
 }

@@ -5,6 +5,9 @@
 //! ends, be it for its number of pieces or of bytes.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
+use std::slice;
+
 use mfio::error::Error;
 use mfio::packet::perms::PacketPerms;
 use mfio::packet::{AllocatedView, BoundPacketView, PacketId};
@@ -20,6 +23,29 @@ const MAX_PIECES: usize = 1024;
 pub(crate) struct IoVec {
     pub(crate) start: *mut u8,
     pub(crate) len: usize,
+}
+
+#[allow(dead_code, reason = "the drivers take it up next")]
+impl IoVec {
+    /// The memory, to be filled.
+    ///
+    /// # Safety
+    ///
+    /// It is the caller's alone, for as long as the slice lives.
+    pub(crate) unsafe fn as_uninit<'a>(&self) -> &'a mut [MaybeUninit<u8>] {
+        // SAFETY: told by the caller.
+        unsafe { slice::from_raw_parts_mut(self.start.cast(), self.len) }
+    }
+
+    /// The memory, to be drained.
+    ///
+    /// # Safety
+    ///
+    /// It is initialised, and nobody changes it for as long as the slice lives.
+    pub(crate) unsafe fn as_slice<'a>(&self) -> &'a [u8] {
+        // SAFETY: told by the caller.
+        unsafe { slice::from_raw_parts(self.start, self.len) }
+    }
 }
 
 // SAFETY: an address and a length. Who may touch the memory is up to whoever made them.

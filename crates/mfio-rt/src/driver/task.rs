@@ -14,10 +14,11 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use mfio::error::{Error, ErrorKind, Result, Tried};
+use socket2::SockAddr;
 
 use super::op::{Answer, Op, RequestId};
 use super::reply::{Pending, Reply, reply};
-use super::sys::{OsDir, OsFile, OsPath};
+use super::sys::{OsDir, OsFile, OsPath, OsSocket};
 use crate::fs::{DirChange, FileChange, OpenOptions};
 
 /// What some work gave.
@@ -43,6 +44,9 @@ pub(crate) enum Work {
     Nop,
     /// Wait for a point in time. Gives `()`.
     Timeout(Instant),
+    #[allow(dead_code, reason = "the drivers take it up next")]
+    /// Connect a socket to an address. Gives `()`.
+    Connect(Arc<OsSocket>, SockAddr),
     /// Open a file, which is never inherited by child processes. Gives an [`OsFile`].
     Open(At, OpenOptions),
     /// Open a directory, a symbolic link at its end followed or not. Gives an [`OsDir`].
@@ -87,6 +91,7 @@ impl Work {
         match self {
             Self::Nop => Tried::Request,
             Self::Timeout(_) => Tried::Timeout,
+            Self::Connect(..) => Tried::Connect,
             Self::Open(..) | Self::OpenDir(..) => Tried::Open,
             Self::Close(_) => Tried::Close,
             Self::Stat(_) | Self::StatAt(..) => Tried::Stat,
@@ -122,7 +127,7 @@ impl Task {
     pub(crate) fn finish(self, answer: Answer) {
         self.reply.send(match answer {
             Answer::Value(value) => Ok(value),
-            Answer::Failed(error) | Answer::Bytes { rest: error, .. } => Err(error),
+            other => Err(other.error_or_dropped()),
         });
     }
 }

@@ -92,6 +92,13 @@ impl<P: PacketPerms> BoundPacketView<P> {
         self.packet().setup().flags & SOME_IS_ENOUGH != 0
     }
 
+    /// Whether nobody waits any more. Once true it stays so; a stream's object then keeps what it has for the
+    /// next in line.
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        self.packet().is_orphaned()
+    }
+
     /// Whether the submitting thread is blocked on this packet: serving it there and then, with a
     /// blocking system call, delays nobody.
     #[must_use]
@@ -332,6 +339,12 @@ impl<P: PacketPerms> AllocatedView<P> {
     #[must_use]
     pub fn some_is_enough(&self) -> bool {
         self.0.some_is_enough()
+    }
+
+    /// See [`BoundPacketView::is_orphaned`].
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        self.0.is_orphaned()
     }
 
     /// See [`BoundPacketView::caller_waits`].

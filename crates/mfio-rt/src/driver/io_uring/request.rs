@@ -88,6 +88,7 @@ pub(crate) fn runs_on_ring(op: &Op, ops: OpSet) -> bool {
             Some(needed) => needed,
             None => return false,
         },
+        Op::Socket(_) => return false,
     };
     ops.has(needed)
 }
@@ -146,6 +147,7 @@ impl RingRequest {
                 Op::ReadList(transfer) => !transfer.file.is_regular(),
                 Op::WriteList(transfer) => !transfer.file.is_regular(),
                 Op::Task(task) => matches!(task.work, Work::Nop | Work::Timeout(_)),
+                Op::Socket(_) => true,
             }
     }
 
@@ -266,6 +268,7 @@ unsafe impl Request for RingRequest {
             },
             Op::ReadList(_) | Op::WriteList(_) => return self.prepare_list(),
             Op::Task(_) => return self.prepare_task(),
+            Op::Socket(_) => Call::Nop,
         };
         Prepared::Call(call)
     }
@@ -291,7 +294,7 @@ unsafe impl Request for RingRequest {
             Op::ReadList(transfer) => unsafe { transfer.moved_read(bytes) },
             // SAFETY: as above.
             Op::WriteList(transfer) => unsafe { transfer.moved_write(bytes) },
-            Op::Task(_) => None,
+            Op::Task(_) | Op::Socket(_) => None,
         };
         ended.map_or(Progress::Again, Progress::Ended)
     }

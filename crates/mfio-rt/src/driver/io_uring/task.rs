@@ -52,7 +52,7 @@ pub(super) fn needed(work: &Work) -> Option<RingOp> {
             DirChange::Symlink { .. } => RingOp::SymlinkAt,
             _ => return None,
         },
-        Work::Plain(..) => return None,
+        Work::Plain(..) | Work::Connect(..) => return None,
     })
 }
 
@@ -112,7 +112,7 @@ impl RingRequest {
                 change_dir(scratch, dir, change).map_err(Answer::Failed)?
             }
             // A plain call does not come here: see `needed`.
-            Work::Nop | Work::Plain(..) => Call::Nop,
+            Work::Nop | Work::Plain(..) | Work::Connect(..) => Call::Nop,
         })
     }
 

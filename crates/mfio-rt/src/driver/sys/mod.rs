@@ -8,6 +8,8 @@
 mod copy;
 mod file;
 mod signal;
+#[allow(dead_code, reason = "the drivers take it up next")]
+mod socket;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -37,6 +39,8 @@ pub(crate) use linux::{
     beneath, durability_flags, metadata_of_statx, punch_hole_mode, rename_flags, statx_wanted,
 };
 pub(crate) use signal::Signal;
+#[allow(unused_imports, reason = "the drivers take it up next")]
+pub(crate) use socket::{Accepted, OsSocket, internet};
 pub(crate) use system::{Listing, OsDir, OsPath, interrupted, not_ready};
 #[cfg(target_os = "linux")]
 pub(crate) use unix::{

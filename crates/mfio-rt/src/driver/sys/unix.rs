@@ -12,6 +12,7 @@ use mfio::error::{Error, ErrorKind, Result, Tried};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
@@ -323,6 +324,26 @@ pub(crate) fn mode_of(bits: u32) -> Mode {
 /// Whether a call was cut off by a signal before it did anything.
 pub(crate) fn interrupted(error: &Error) -> bool {
     error.os_code() == Some(Errno::INTR.raw_os_error())
+}
+
+/// What a receive says: do not wait.
+#[allow(dead_code, reason = "the drivers take it up next")]
+pub(super) const RECEIVE_FLAGS: i32 = RecvFlags::DONTWAIT.bits().cast_signed();
+
+/// What a send says: do not wait, and no signal where the peer has gone.
+#[cfg(not(target_vendor = "apple"))]
+#[allow(dead_code, reason = "the drivers take it up next")]
+pub(super) const SEND_FLAGS: i32 =
+    SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL).bits().cast_signed();
+/// There, `socket2` has told the socket to send none.
+#[cfg(target_vendor = "apple")]
+#[allow(dead_code, reason = "the drivers take it up next")]
+pub(super) const SEND_FLAGS: i32 = SendFlags::DONTWAIT.bits().cast_signed();
+
+/// Whether a connect goes on in the background.
+#[allow(dead_code, reason = "the drivers take it up next")]
+pub(super) fn is_connecting(code: i32) -> bool {
+    code == Errno::INPROGRESS.raw_os_error() || code == Errno::AGAIN.raw_os_error()
 }
 
 /// Whether a non-blocking object has nothing to give, or no room, just now.

@@ -238,9 +238,26 @@ pub(crate) fn interrupted(_error: &Error) -> bool {
     false
 }
 
-/// Whether a non-blocking object has nothing to give just now: never on a synchronous handle.
-pub(crate) fn not_ready(_error: &Error) -> bool {
-    false
+/// Sockets are non-blocking there, and their calls take no such flags.
+#[allow(dead_code, reason = "the drivers take it up next")]
+pub(super) const RECEIVE_FLAGS: i32 = 0;
+/// As above.
+#[allow(dead_code, reason = "the drivers take it up next")]
+pub(super) const SEND_FLAGS: i32 = 0;
+
+/// Whether a connect goes on in the background (`WSAEWOULDBLOCK`).
+#[allow(dead_code, reason = "the drivers take it up next")]
+pub(super) fn is_connecting(code: i32) -> bool {
+    code == WOULD_BLOCK
+}
+
+/// `WSAEWOULDBLOCK`.
+const WOULD_BLOCK: i32 = 10035;
+
+/// Whether a non-blocking object has nothing to give just now: never a synchronous
+/// handle, only a socket.
+pub(crate) fn not_ready(error: &Error) -> bool {
+    error.os_code() == Some(WOULD_BLOCK)
 }
 
 /// An event, reset by hand: signalled while it is rung.

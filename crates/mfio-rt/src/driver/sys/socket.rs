@@ -1,0 +1,171 @@
+//! One socket, in calls that never wait.
+//!
+//! Whether the socket itself is non-blocking is up to the driver ([`OsSocket::set_nonblocking`]): a ring
+//! waits inside the kernel for one that blocks, and comes back at once from one that does not. The calls
+//! here say for themselves that they do not wait, where the system lets a call say so.
+#![allow(unsafe_code)]
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr};
+
+use mfio::error::{Error, Result, Tried};
+use socket2::{Domain, MaybeUninitSlice, Protocol, SockAddr, Socket, Type};
+
+use super::super::segments::IoVec;
+use super::{error_of_std, system};
+
+/// Connections that wait to be accepted at most, where the system allows as many. What `std` asks for is
+/// 128, which a burst overflows.
+const BACKLOG: i32 = 4096;
+
+/// One socket. Dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct OsSocket(Socket);
+
+/// A connection that was accepted, and from whom.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) socket: OsSocket,
+    pub(crate) from: SockAddr,
+}
+
+impl OsSocket {
+    /// A socket of this kind, which child processes do not inherit.
+    pub(crate) fn new(domain: Domain, kind: Type, protocol: Option<Protocol>) -> Result<Self> {
+        let socket = Socket::new(domain, kind, protocol);
+        socket.map(Self).map_err(|error| error_of_std(error, Tried::Bind))
+    }
+
+    /// A socket that waits for connections at `addr` (`listen(2)`).
+    ///
+    /// On Unix, an address that a connection of before still lingers on is taken (`SO_REUSEADDR`), as `std`
+    /// does; on Windows that option means something else.
+    pub(crate) fn listening(addr: &SockAddr, kind: Type) -> Result<Self> {
+        let socket = Self::new(addr.domain(), kind, None)?;
+        let listen = || {
+            if cfg!(unix) && addr.as_socket().is_some() {
+                socket.0.set_reuse_address(true)?;
+            }
+            socket.0.bind(addr)?;
+            socket.0.listen(BACKLOG)
+        };
+        listen().map_err(|error| error_of_std(error, Tried::Bind))?;
+        Ok(socket)
+    }
+
+    /// A datagram socket at `addr`.
+    pub(crate) fn bound(addr: &SockAddr, kind: Type) -> Result<Self> {
+        let socket = Self::new(addr.domain(), kind, None)?;
+        socket.0.bind(addr).map_err(|error| error_of_std(error, Tried::Bind))?;
+        Ok(socket)
+    }
+
+    /// The socket below, for its options.
+    pub(crate) fn inner(&self) -> &Socket {
+        &self.0
+    }
+
+    pub(crate) fn into_inner(self) -> Socket {
+        self.0
+    }
+
+    pub(crate) fn set_nonblocking(&self, yes: bool) -> Result<()> {
+        self.option(|socket| socket.set_nonblocking(yes))
+    }
+
+    /// Reads or sets an option.
+    pub(crate) fn option<T>(&self, call: impl FnOnce(&Socket) -> io::Result<T>) -> Result<T> {
+        call(&self.0).map_err(|error| error_of_std(error, Tried::SocketOption))
+    }
+
+    /// Ends one direction, or both (`shutdown(2)`). Waits for nothing.
+    pub(crate) fn shutdown(&self, how: Shutdown) -> Result<()> {
+        self.0.shutdown(how).map_err(|error| error_of_std(error, Tried::Shutdown))
+    }
+
+    /// Begins to connect. That goes on in the background where the error says so: see
+    /// [`is_connecting`](Self::is_connecting).
+    pub(crate) fn begin_connect(&self, addr: &SockAddr) -> Result<()> {
+        self.0.connect(addr).map_err(|error| error_of_std(error, Tried::Connect))
+    }
+
+    /// Whether [`begin_connect`](Self::begin_connect) has just begun.
+    pub(crate) fn is_connecting(error: &Error) -> bool {
+        error.os_code().is_some_and(system::is_connecting)
+    }
+
+    /// How the connecting in the background ended. To be asked once the socket has become writable.
+    pub(crate) fn connected(&self) -> Result<()> {
+        match self.0.take_error() {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) | Err(error) => Err(error_of_std(error, Tried::Connect)),
+        }
+    }
+
+    /// One connection that waits.
+    pub(crate) fn accept(&self) -> Result<Accepted> {
+        match self.0.accept() {
+            Ok((socket, from)) => Ok(Accepted { socket: Self(socket), from }),
+            Err(error) => Err(error_of_std(error, Tried::Accept)),
+        }
+    }
+
+    /// The bytes that are there: as many as fit, at least one; 0 is the end.
+    pub(crate) fn receive(&self, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
+        let received = self.0.recv_with_flags(memory, system::RECEIVE_FLAGS);
+        received.map_err(|error| error_of_std(error, Tried::Read))
+    }
+
+    /// As [`receive`](Self::receive), into several pieces of memory.
+    ///
+    /// # Safety
+    ///
+    /// Each piece is memory that nobody else touches during the call.
+    pub(crate) unsafe fn receive_list(&self, list: &[IoVec]) -> Result<usize> {
+        let mut pieces: Vec<_> = list
+            .iter()
+            // SAFETY: told by the caller.
+            .map(|piece| MaybeUninitSlice::new(unsafe { piece.as_uninit() }))
+            .collect();
+        let received = self.0.recv_vectored_with_flags(&mut pieces, system::RECEIVE_FLAGS);
+        received.map(|(bytes, _)| bytes).map_err(|error| error_of_std(error, Tried::Read))
+    }
+
+    /// Sends what the system takes at once, at least one byte.
+    pub(crate) fn send(&self, bytes: &[u8]) -> Result<usize> {
+        let sent = self.0.send_with_flags(bytes, system::SEND_FLAGS);
+        sent.map_err(|error| error_of_std(error, Tried::Write))
+    }
+
+    /// As [`send`](Self::send), from several pieces of memory.
+    ///
+    /// # Safety
+    ///
+    /// Each piece is memory that is initialised and that nobody changes during the call.
+    pub(crate) unsafe fn send_list(&self, list: &[IoVec]) -> Result<usize> {
+        // SAFETY: told by the caller.
+        let pieces: Vec<_> = list.iter().map(|p| IoSlice::new(unsafe { p.as_slice() })).collect();
+        let sent = self.0.send_vectored_with_flags(&pieces, system::SEND_FLAGS);
+        sent.map_err(|error| error_of_std(error, Tried::Write))
+    }
+}
+
+impl From<Socket> for OsSocket {
+    fn from(socket: Socket) -> Self {
+        Self(socket)
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for OsSocket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The address that the system gave, if it is an internet address.
+pub(crate) fn internet(addr: &SockAddr) -> Result<SocketAddr> {
+    let strange = Error::new(mfio::error::ErrorKind::InvalidData, Tried::SocketOption);
+    addr.as_socket().ok_or(strange)
+}
