@@ -47,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("crates/mfio-rt/src/driver/", &["crate::native"]),
     ("crates/mfio-rt/src/native/", SYSTEM_NAMES),
     ("crates/mfio-rt/src/fs.rs", SYSTEM_NAMES),
+    ("crates/mfio-rt/src/net", SYSTEM_NAMES),
 ];
 
 /// What code above the drivers cannot say, as it names no system.

@@ -13,6 +13,7 @@ mod driver;
 pub mod fs;
 #[cfg(feature = "std")]
 pub mod native;
+pub mod net;
 mod path;
 mod reply;
 mod sync;
@@ -26,6 +27,7 @@ pub use fs::{
 };
 #[cfg(feature = "std")]
 pub use native::{Dir, File, LocalRt, NativeRt};
+pub use net::{Shutdown, StreamHandle, Tcp, TcpListenerHandle, TcpStreamHandle};
 pub use path::{Path, PathBuf};
 #[cfg(feature = "std")]
 pub use time::Time;

@@ -117,6 +117,15 @@ impl Driver {
         }
     }
 
+    /// Whether sockets that connect or accept have to be non-blocking, as it makes their calls itself.
+    pub(crate) fn wants_nonblocking(&self) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::IoUring(_) => false,
+            Self::Threads(_) => true,
+        }
+    }
+
     /// Takes `op`. What ends at once, in whatever way, is put into `ended`. Never blocks.
     pub(crate) fn submit(&mut self, op: Op, ended: &mut Ended) {
         match self {

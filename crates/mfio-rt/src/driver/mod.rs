@@ -13,7 +13,7 @@ pub(crate) mod pool;
 pub(crate) mod report;
 pub(crate) mod segments;
 pub(crate) mod slots;
-#[allow(dead_code, reason = "the drivers take it up next")]
+#[allow(dead_code, reason = "for the drivers that serve sockets")]
 pub(crate) mod socket;
 pub(crate) mod sys;
 #[cfg(target_os = "linux")]

@@ -45,7 +45,6 @@ pub(crate) enum Op {
     /// Anything that moves no bytes of a packet.
     Task(Box<Task>),
     /// Something with a socket.
-    #[allow(dead_code, reason = "the drivers take it up next")]
     Socket(Box<SocketOp>),
 }
 
@@ -78,8 +77,8 @@ pub(crate) struct Transfer<P: PacketPerms, F = Arc<OsFile>, V = AllocatedView<P>
 pub(crate) enum Answer {
     /// The first `good` bytes were moved; whatever is missing failed with `rest`.
     Bytes { good: usize, rest: Error },
+    #[allow(dead_code, reason = "for the drivers that serve sockets")]
     /// As many bytes were moved by a call of a socket.
-    #[allow(dead_code, reason = "the drivers take it up next")]
     Moved(usize),
     /// It is done: what a task gives.
     Value(Value),

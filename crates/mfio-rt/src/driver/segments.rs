@@ -25,7 +25,7 @@ pub(crate) struct IoVec {
     pub(crate) len: usize,
 }
 
-#[allow(dead_code, reason = "the drivers take it up next")]
+#[allow(dead_code, reason = "for the drivers that serve sockets")]
 impl IoVec {
     /// The memory, to be filled.
     ///

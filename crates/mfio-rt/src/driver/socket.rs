@@ -19,7 +19,7 @@ use mfio::error::{Error, Result, Tried};
 use mfio::packet::perms::{PacketPerms, Read, Write};
 use mfio::packet::{AllocatedView, BoundPacketView, Completion, PacketId};
 
-use super::op::{Answer, MAX_TRANSFER, RequestId};
+use super::op::{Answer, MAX_TRANSFER, Op, RequestId};
 use super::segments::IoVec;
 use super::sys::{self, OsSocket};
 
@@ -40,7 +40,8 @@ pub(crate) trait Home: Send + Sync {
 pub(crate) struct SocketOp {
     pub(crate) socket: Arc<OsSocket>,
     pub(crate) work: SocketWork,
-    home: Arc<dyn Home>,
+    /// There while it is on its way.
+    home: Option<Arc<dyn Home>>,
 }
 
 /// What there is to do, with all that the system touches meanwhile.
@@ -62,17 +63,30 @@ pub(crate) enum Interest {
 }
 
 impl SocketOp {
-    pub(crate) fn new(socket: Arc<OsSocket>, work: SocketWork, home: Arc<dyn Home>) -> Box<Self> {
-        Box::new(Self { socket, work, home })
+    /// One that can be sent on its way again and again.
+    pub(crate) fn new(socket: Arc<OsSocket>, work: SocketWork) -> Box<Self> {
+        Box::new(Self { socket, work, home: None })
     }
 
-    /// Its home has one operation at a time, so that names it.
+    /// Sends it on its way; it comes back to `home`.
+    pub(crate) fn leave(mut self: Box<Self>, home: Arc<dyn Home>) -> Op {
+        self.home = Some(home);
+        Op::Socket(self)
+    }
+
+    /// What names the operation of `home`, which has one at a time.
+    pub(crate) fn id_of<H: Home>(home: &Arc<H>) -> RequestId {
+        RequestId(Arc::as_ptr(home).cast::<()>().addr())
+    }
+
     pub(crate) fn id(&self) -> RequestId {
-        RequestId(Arc::as_ptr(&self.home).cast::<()>().addr())
+        RequestId(self.home.as_ref().map_or(0, |home| Arc::as_ptr(home).cast::<()>().addr()))
     }
 
     pub(crate) fn set_hint(&self, hint: u64) {
-        self.home.set_hint(hint);
+        if let Some(home) = &self.home {
+            home.set_hint(hint);
+        }
     }
 
     /// What an error of it says was tried.
@@ -110,9 +124,10 @@ impl SocketOp {
     }
 
     /// Hands it back. For nobody who holds a driver or a lock.
-    pub(crate) fn finish(self: Box<Self>, answer: Answer) {
-        let home = Arc::clone(&self.home);
-        home.ended(self, answer);
+    pub(crate) fn finish(mut self: Box<Self>, answer: Answer) {
+        if let Some(home) = self.home.take() {
+            home.ended(self, answer);
+        }
     }
 }
 
@@ -315,6 +330,11 @@ impl<P: PacketPerms> Piece<P> {
     /// Bytes of it that were moved.
     pub(crate) fn moved(&self) -> usize {
         self.moved
+    }
+
+    /// Whether all of it was moved.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.moved >= self.view.len()
     }
 
     /// Whether nobody waits for it any more.

@@ -44,7 +44,7 @@ pub(crate) enum Work {
     Nop,
     /// Wait for a point in time. Gives `()`.
     Timeout(Instant),
-    #[allow(dead_code, reason = "the drivers take it up next")]
+    #[allow(dead_code, reason = "for the drivers that serve sockets")]
     /// Connect a socket to an address. Gives `()`.
     Connect(Arc<OsSocket>, SockAddr),
     /// Open a file, which is never inherited by child processes. Gives an [`OsFile`].

@@ -67,6 +67,7 @@ pub(crate) struct Core {
     /// What the driver had counted when it ended.
     last: OnceLock<Counters>,
     name: &'static str,
+    wants_nonblocking: bool,
     pub(super) container: BackendContainer<Drive>,
 }
 
@@ -91,6 +92,7 @@ impl Core {
     ) -> Arc<Self> {
         let signal = driver.signal().clone();
         let name = driver.name();
+        let wants_nonblocking = driver.wants_nonblocking();
         Arc::new_cyclic(|weak| Self {
             cell: cell(Engine { driver, ended: Ended::new() }),
             inbox: Mutex::new(Inbox::default()),
@@ -103,11 +105,17 @@ impl Core {
             inline: AtomicU64::new(0),
             last: OnceLock::new(),
             name,
+            wants_nonblocking,
         })
     }
 
     pub(super) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Whether sockets that connect or accept must not block.
+    pub(super) fn wants_nonblocking(&self) -> bool {
+        self.wants_nonblocking
     }
 
     pub(super) fn waker(&self) -> &Waker {

@@ -10,6 +10,7 @@ mod dir;
 mod drive;
 mod file;
 mod inbox;
+mod net;
 pub mod report;
 mod request;
 
@@ -31,6 +32,7 @@ use self::core::Core;
 use crate::{
     driver::{Counters, Wait, task::Work},
     fs::{Fs, OpenOptions},
+    net::{Tcp, ToAddrs},
     time::Time,
 };
 
@@ -38,6 +40,7 @@ pub use builder::{BACKENDS_VARIABLE, Builder};
 pub use dir::{Dir, ReadDir};
 pub use drive::Drive;
 pub use file::{File, FileLen};
+pub use net::{TcpListener, TcpParts, TcpStream};
 pub use report::{leaked_requests, report};
 
 /// What a runtime has done since it was built. All counts only grow.
@@ -170,6 +173,25 @@ macro_rules! runtime {
                 requests.saturating_sub(completions)
             }
 
+            /// Take a connection over: one of `std`'s, or one that has left another runtime
+            /// ([`TcpStream::into_parts`]).
+            ///
+            /// # Errors
+            ///
+            /// Those of the system.
+            pub fn adopt(&self, connection: impl Into<TcpParts>) -> Result<TcpStream> {
+                TcpStream::adopt(&self.core, connection.into())
+            }
+
+            /// Take a listener over: one that was inherited from a parent process, for instance.
+            ///
+            /// # Errors
+            ///
+            /// Those of the system.
+            pub fn adopt_listener(&self, listener: std::net::TcpListener) -> Result<TcpListener> {
+                TcpListener::adopt(&self.core, listener)
+            }
+
             /// Go to the kernel (or to the pool) and back, and do nothing there: what a request costs at
             /// least.
             ///
@@ -197,6 +219,22 @@ macro_rules! runtime {
                 options: OpenOptions,
             ) -> impl Future<Output = Result<File>> + Send {
                 self.current_dir().open(path, options)
+            }
+        }
+
+        impl Tcp for $rt {
+            type StreamHandle = TcpStream;
+            type ListenerHandle = TcpListener;
+
+            fn connect(
+                &self,
+                addr: impl ToAddrs,
+            ) -> impl Future<Output = Result<TcpStream>> + Send {
+                net::connect(Arc::clone(&self.core), addr.to_addrs())
+            }
+
+            fn bind(&self, addr: impl ToAddrs) -> impl Future<Output = Result<TcpListener>> + Send {
+                net::bind(Arc::clone(&self.core), addr.to_addrs())
             }
         }
 

@@ -8,7 +8,7 @@
 mod copy;
 mod file;
 mod signal;
-#[allow(dead_code, reason = "the drivers take it up next")]
+#[allow(dead_code, reason = "for the drivers that serve sockets")]
 mod socket;
 
 #[cfg(target_os = "linux")]
@@ -39,7 +39,6 @@ pub(crate) use linux::{
     beneath, durability_flags, metadata_of_statx, punch_hole_mode, rename_flags, statx_wanted,
 };
 pub(crate) use signal::Signal;
-#[allow(unused_imports, reason = "the drivers take it up next")]
 pub(crate) use socket::{Accepted, OsSocket, internet};
 pub(crate) use system::{Listing, OsDir, OsPath, interrupted, not_ready};
 #[cfg(target_os = "linux")]

@@ -327,21 +327,17 @@ pub(crate) fn interrupted(error: &Error) -> bool {
 }
 
 /// What a receive says: do not wait.
-#[allow(dead_code, reason = "the drivers take it up next")]
 pub(super) const RECEIVE_FLAGS: i32 = RecvFlags::DONTWAIT.bits().cast_signed();
 
 /// What a send says: do not wait, and no signal where the peer has gone.
 #[cfg(not(target_vendor = "apple"))]
-#[allow(dead_code, reason = "the drivers take it up next")]
 pub(super) const SEND_FLAGS: i32 =
     SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL).bits().cast_signed();
 /// There, `socket2` has told the socket to send none.
 #[cfg(target_vendor = "apple")]
-#[allow(dead_code, reason = "the drivers take it up next")]
 pub(super) const SEND_FLAGS: i32 = SendFlags::DONTWAIT.bits().cast_signed();
 
 /// Whether a connect goes on in the background.
-#[allow(dead_code, reason = "the drivers take it up next")]
 pub(super) fn is_connecting(code: i32) -> bool {
     code == Errno::INPROGRESS.raw_os_error() || code == Errno::AGAIN.raw_os_error()
 }

@@ -239,14 +239,11 @@ pub(crate) fn interrupted(_error: &Error) -> bool {
 }
 
 /// Sockets are non-blocking there, and their calls take no such flags.
-#[allow(dead_code, reason = "the drivers take it up next")]
 pub(super) const RECEIVE_FLAGS: i32 = 0;
 /// As above.
-#[allow(dead_code, reason = "the drivers take it up next")]
 pub(super) const SEND_FLAGS: i32 = 0;
 
 /// Whether a connect goes on in the background (`WSAEWOULDBLOCK`).
-#[allow(dead_code, reason = "the drivers take it up next")]
 pub(super) fn is_connecting(code: i32) -> bool {
     code == WOULD_BLOCK
 }

@@ -1,0 +1,17 @@
+//! Sockets of a native runtime. Written once, for every driver.
+//!
+//! Each direction of a socket is a [`lane`]: requests wait in it, and one operation at a time is with the
+//! driver. [`receive`], [`send`] and [`accept`] say what each kind of lane does.
+
+mod accept;
+mod lane;
+mod receive;
+mod resolve;
+mod send;
+mod tcp;
+mod tcp_listener;
+
+pub(super) use tcp::connect;
+pub use tcp::{TcpParts, TcpStream};
+pub use tcp_listener::TcpListener;
+pub(super) use tcp_listener::bind;

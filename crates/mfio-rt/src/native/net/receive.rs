@@ -1,0 +1,348 @@
+//! The receiving side of a stream: fills requests in order, and loses no byte that has arrived.
+//!
+//! # Where bytes are
+//!
+//! With the system; in the request that is being served; in a request that has ended; or in `front`, first in
+//! line for the next request. They get into `front` when a request ends that nobody waits for any more, or
+//! whose future was dropped before it gave the outcome out.
+//!
+//! Every request that ends with bytes (or with an error that the system tells only once) has a number. What
+//! is given back must reach up to the last number, all of it: then nothing later was delivered, and the bytes
+//! are first in line again, in their order. Until then it waits in `returned`; and if a request wants to be
+//! served in this time, a later one counts as delivered, and the order as lost: an error from then on, and
+//! never a silent hole.
+//!
+//! If bytes are given back while the next request is with the driver already, that one is recalled. What it
+//! brings back all the same comes after them.
+
+use std::{collections::VecDeque, sync::Arc, task::Waker};
+
+use mfio::{
+    error::{Error, ErrorKind, Result, Tried},
+    packet::{BoundPacketView, OrphanedView, Packet, PacketId, perms::Write},
+};
+
+use super::lane::{Action, Requests, Side};
+use crate::driver::{
+    op::Answer,
+    socket::{Piece, Pieces, SocketOp, SocketWork},
+    sys::OsSocket,
+};
+
+/// See the module's own words.
+pub(super) struct Receiving {
+    waiting: VecDeque<BoundPacketView<Write>>,
+    /// The request that is being served, while it is not with the driver.
+    here: Pieces<Write>,
+    serving: Option<Serving>,
+    /// The operation, for the next use.
+    idle: Option<Box<SocketOp>>,
+    with_driver: Option<Recall>,
+    /// What leaves next.
+    leaving: VecDeque<Leaving>,
+    front: VecDeque<u8>,
+    /// What the system said once, after the bytes of `front`.
+    front_error: Option<Error>,
+    /// The number of the request that ended last.
+    last: u64,
+    /// What that one's outcome was besides bytes, if it ended just now.
+    last_error: Option<Error>,
+    returned: Vec<Returned>,
+    order_lost: bool,
+    /// The object has gone, or is about to be something else.
+    closed: bool,
+    /// Who waits until nothing is on its way any more.
+    settling: Option<Waker>,
+}
+
+/// The request that is being served.
+struct Serving {
+    packet: Option<PacketId>,
+    cancelled: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recall {
+    No,
+    Wanted,
+    Asked,
+}
+
+/// The number of a request that ended with nothing.
+const NO_NUMBER: u64 = 0;
+
+enum Leaving {
+    End(Piece<Write>, Error),
+    Fail(BoundPacketView<Write>, Error),
+}
+
+/// An outcome that nobody took.
+struct Returned {
+    number: u64,
+    bytes: Vec<u8>,
+    error: Option<Error>,
+}
+
+fn error(kind: ErrorKind) -> Error {
+    Error::new(kind, Tried::Read)
+}
+
+/// An error that the system tells once, so that it belongs to the outcomes that are not to be lost.
+fn told_once(error: Error) -> Option<Error> {
+    let kept = error.os_code().is_some() && error.kind() != ErrorKind::Cancelled;
+    kept.then_some(error)
+}
+
+impl Receiving {
+    /// A side of which `front` comes before what the system has.
+    pub(super) fn new(front: Vec<u8>) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            here: Pieces::new(),
+            serving: None,
+            idle: None,
+            with_driver: None,
+            leaving: VecDeque::new(),
+            front: front.into(),
+            front_error: None,
+            last: 0,
+            last_error: None,
+            returned: Vec::new(),
+            order_lost: false,
+            closed: false,
+            settling: None,
+        }
+    }
+
+    /// From now on nothing is served any more.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.recall();
+    }
+
+    /// Whether nothing is on its way any more. If not, `waker` hears of it.
+    pub(super) fn has_settled(&mut self, waker: &Waker) -> bool {
+        let settled = self.is_idle();
+        self.settling = (!settled).then(|| waker.clone());
+        settled
+    }
+
+    fn is_idle(&self) -> bool {
+        self.with_driver.is_none() && self.leaving.is_empty() && self.serving.is_none()
+    }
+
+    /// What has arrived and was not delivered.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::OrderLost`] where it would have a hole before it.
+    pub(super) fn take_front(&mut self) -> Result<Vec<u8>> {
+        if self.order_lost || !self.returned.is_empty() {
+            return Err(error(ErrorKind::OrderLost));
+        }
+        Ok(std::mem::take(&mut self.front).into())
+    }
+
+    /// The request that is being served goes to `op`, or comes back from it.
+    fn exchange(&mut self, op: &mut SocketOp) {
+        if let SocketWork::Receive(pieces) = &mut op.work {
+            std::mem::swap(pieces, &mut self.here);
+        }
+    }
+
+    fn recall(&mut self) {
+        if self.with_driver == Some(Recall::No) {
+            self.with_driver = Some(Recall::Wanted);
+        }
+    }
+
+    /// Ends the request that is being served.
+    fn end(&mut self, rest: Error) {
+        self.serving = None;
+        while let Some(piece) = self.here.pop() {
+            self.leaving.push_back(Leaving::End(piece, rest));
+        }
+    }
+
+    /// Takes an outcome back. It goes to the front as soon as all that came after it is back, too.
+    fn take_back(&mut self, returned: Returned) {
+        let at = self.returned.partition_point(|other| other.number < returned.number);
+        self.returned.insert(at, returned);
+        let first = self.returned.first().map_or(0, |first| first.number);
+        let all = (self.last + 1).checked_sub(first).and_then(|all| usize::try_from(all).ok());
+        if all != Some(self.returned.len()) {
+            return;
+        }
+        self.last = first.saturating_sub(1);
+        for returned in self.returned.drain(..).rev() {
+            returned.bytes.iter().rev().for_each(|byte| self.front.push_front(*byte));
+            self.front_error = returned.error.or(self.front_error);
+        }
+        // What is being served must not get later bytes.
+        self.recall();
+    }
+
+    /// Takes in what the driver brought for the request that is being served.
+    fn received(&mut self, answer: Answer, recalled: bool) {
+        let cancelled = self.serving.as_ref().is_some_and(|serving| serving.cancelled);
+        if !self.front.is_empty() && self.here.moved() > 0 {
+            // They came after what was given back meanwhile.
+            self.front.extend(self.here.unfill());
+        }
+        match answer {
+            Answer::Moved(0) if self.front.is_empty() => self.end(error(ErrorKind::UnexpectedEof)),
+            // The system says so again, after the bytes of the front.
+            Answer::Moved(_) if !self.front.is_empty() => {}
+            Answer::Moved(_) if !self.returned.is_empty() => {}
+            Answer::Moved(_) => {
+                let enough = self.here.some_is_enough() || self.here.left() == 0;
+                if enough || cancelled {
+                    self.end(error(ErrorKind::Cancelled));
+                }
+            }
+            other => {
+                let failure = other.error_or_dropped().with_tried(Tried::Read);
+                let is_ours = recalled && failure.kind() == ErrorKind::Cancelled;
+                match told_once(failure) {
+                    Some(once) if !self.front.is_empty() => self.front_error = Some(once),
+                    _ if is_ours => {}
+                    _ => self.end(failure),
+                }
+            }
+        }
+    }
+
+    /// Serves the next request from the front, or says that the system has to.
+    fn serve(&mut self) -> bool {
+        let Some(serving) = &self.serving else { return false };
+        if serving.cancelled || self.closed {
+            self.end(error(ErrorKind::Cancelled));
+            return false;
+        }
+        if self.order_lost || !self.returned.is_empty() {
+            self.order_lost = true;
+            // What it has got comes after the hole.
+            drop(self.here.unfill());
+            self.end(error(ErrorKind::OrderLost));
+            return false;
+        }
+        if !self.front.is_empty() {
+            let bytes = self.front.make_contiguous();
+            let filled = self.here.fill(bytes);
+            self.front.drain(..filled);
+        }
+        let some = self.here.moved() > 0 && self.here.some_is_enough();
+        if some || self.here.left() == 0 {
+            self.end(error(ErrorKind::UnexpectedEof));
+            return false;
+        }
+        if let Some(once) = self.front_error.take() {
+            self.end(once);
+            return false;
+        }
+        true
+    }
+
+    fn leave(&mut self, leaving: Leaving) -> Action<Write> {
+        match leaving {
+            Leaving::Fail(view, error) => Action::Fail(view, error),
+            Leaving::End(piece, rest) => {
+                self.last_error = if piece.is_whole() { None } else { told_once(rest) };
+                if piece.moved() > 0 || self.last_error.is_some() {
+                    self.last += 1;
+                    piece.note(self.last);
+                } else {
+                    piece.note(NO_NUMBER);
+                }
+                Action::End(piece, rest)
+            }
+        }
+    }
+}
+
+impl Side for Receiving {
+    type Perms = Write;
+
+    fn next(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Write>> {
+        loop {
+            if let Some(leaving) = self.leaving.pop_front() {
+                return Some(self.leave(leaving));
+            }
+            match &mut self.with_driver {
+                Some(recall @ Recall::Wanted) => {
+                    *recall = Recall::Asked;
+                    return Some(Action::Recall);
+                }
+                Some(_) => return None,
+                None => {}
+            }
+            if self.serving.is_none() {
+                let Some(view) = self.waiting.pop_front() else {
+                    return self.settling.take().map(Action::Wake);
+                };
+                self.serving = Some(Serving { packet: Some(view.packet_id()), cancelled: false });
+                self.here.push(view);
+            }
+            if self.serve() {
+                self.with_driver = Some(Recall::No);
+                let mut op = self.idle.take().unwrap_or_else(|| {
+                    SocketOp::new(Arc::clone(socket), SocketWork::Receive(Pieces::new()))
+                });
+                self.exchange(&mut op);
+                return Some(Action::Submit(op));
+            }
+        }
+    }
+
+    fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
+        let recalled = self.with_driver.take() == Some(Recall::Asked);
+        self.exchange(&mut op);
+        self.idle = Some(op);
+        self.received(answer, recalled);
+    }
+
+    fn orphaned(&mut self, view: &OrphanedView<Write>) {
+        let bytes: Vec<u8> = view.good_slices().flatten().copied().collect();
+        let error = self.last_error;
+        if !bytes.is_empty() || error.is_some() {
+            self.take_back(Returned { number: self.last, bytes, error });
+        }
+    }
+
+    fn shut_down(&mut self, _outcome: Result<()>) {}
+}
+
+impl Requests for Receiving {
+    fn send(&mut self, view: BoundPacketView<Write>) {
+        self.waiting.push_back(view);
+    }
+
+    fn cancel(&mut self, packet: &Packet<Write>) {
+        if packet.has_ended() {
+            let error = packet.min_error().and_then(told_once);
+            let bytes: Vec<u8> =
+                packet.good_slices().into_iter().flatten().flatten().copied().collect();
+            if packet.is_orphaned()
+                && packet.hint() != NO_NUMBER
+                && (!bytes.is_empty() || error.is_some())
+            {
+                self.take_back(Returned { number: packet.hint(), bytes, error });
+            }
+            return;
+        }
+        let id = packet.id();
+        if let Some(serving) = self.serving.as_mut().filter(|serving| serving.packet == Some(id)) {
+            serving.cancelled = true;
+            self.recall();
+        }
+        for _ in 0..self.waiting.len() {
+            if let Some(view) = self.waiting.pop_front() {
+                if view.packet_id() == id {
+                    self.leaving.push_back(Leaving::Fail(view, error(ErrorKind::Cancelled)));
+                } else {
+                    self.waiting.push_back(view);
+                }
+            }
+        }
+    }
+}
