@@ -19,6 +19,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "crates/mfio-rt/src/driver/socket.rs",
     "crates/mfio-rt/src/driver/sys/",
     "crates/mfio-rt/src/native/cell.rs",
+    "crates/mfio-rt/src/native/current.rs",
     "crates/mfio-rt/tests/",
     "crates/mfio/src/backend/",
     "crates/mfio/src/io/blocking.rs",

@@ -3,8 +3,13 @@
 //!
 //! Three traits make a file system: [`Fs`] opens, [`FileOps`] is what an open file can do besides being
 //! read and written, [`DirHandle`] is a directory. No system is named here.
+//!
+//! With std there are also [`File`], and functions shaped like those of `std::fs`, on
+//! [the current runtime](crate::global).
 
 mod dir;
+#[cfg(feature = "std")]
+mod free;
 mod metadata;
 mod options;
 
@@ -18,7 +23,15 @@ use mfio::{
 };
 
 use crate::Path;
+#[cfg(feature = "std")]
+pub use crate::native::{Dir, File, ReadDir};
 pub use dir::{DirChange, DirEntry, DirHandle, DirHandleExt, Name, RenameOnto};
+#[cfg(feature = "std")]
+pub use free::{
+    copy, create_dir, create_dir_all, current_dir, hard_link, metadata, read, read_dir, read_link,
+    read_to_string, remove_dir, remove_dir_all, remove_file, rename, set_permissions, symlink,
+    symlink_metadata, try_exists, write,
+};
 pub use metadata::{
     FileId, FileTimes, FileType, Metadata, Owner, Permissions, SetTime, Space, Timestamp,
 };

@@ -12,6 +12,8 @@ pub mod conformance;
 mod driver;
 pub mod fs;
 #[cfg(feature = "std")]
+pub mod global;
+#[cfg(feature = "std")]
 pub mod native;
 pub mod net;
 mod path;
@@ -25,6 +27,60 @@ pub use fs::{
     DirEntry, DirHandle, DirHandleExt, FileHandle, FileOps, FileType, Fs, Metadata, OpenOptions,
     Permissions,
 };
+/// Misuse is told by the compiler:
+///
+/// ```
+/// #[mfio_rt::init]
+/// async fn f() {}
+/// ```
+///
+/// ```compile_fail
+/// #[mfio_rt::init]
+/// fn f() {} // not async
+/// ```
+///
+/// ```compile_fail
+/// #[mfio_rt::init(integration = "Glib")] // there is none of that name
+/// async fn f() {}
+/// ```
+///
+/// ```compile_fail
+/// #[mfio_rt::init("Tokio")] // not named
+/// async fn f() {}
+/// ```
+///
+/// ```compile_fail
+/// #[mfio_rt::init]
+/// struct S; // not a function
+/// ```
+///
+/// ```compile_fail
+/// trait T {
+///     #[mfio_rt::init]
+///     async fn f(); // no body
+/// }
+/// ```
+///
+#[cfg_attr(feature = "tokio", doc = "```")]
+#[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+/// #[mfio_rt::init(integration = "Tokio")]
+/// #[tokio::main]
+/// async fn main() {}
+/// ```
+///
+/// ```compile_fail
+/// #[mfio_rt::init] // does not say which integration
+/// #[tokio::main]
+/// async fn main() {}
+/// ```
+///
+/// ```compile_fail
+/// #[tokio::main] // takes the `async` away
+/// #[mfio_rt::init(integration = "Tokio")]
+/// async fn main() {}
+/// ```
+#[cfg(feature = "macros")]
+pub use mfio_rt_macros::init;
 #[cfg(feature = "std")]
 pub use native::{Dir, File, LocalRt, NativeRt};
 pub use net::{Shutdown, StreamHandle, Tcp, TcpListenerHandle, TcpStreamHandle};

@@ -7,6 +7,10 @@ use std::{
 
 use mfio::error::Result;
 
+mod free;
+
+pub use free::{sleep, sleep_until};
+
 /// Waiting for points in time. Sleeps ride on the same handle as all other requests.
 pub trait Time {
     /// Wait until `deadline`. It is over no earlier; how much later depends on the system and its load.
@@ -25,8 +29,13 @@ pub trait Time {
     ///
     /// As [`sleep_until`](Self::sleep_until).
     fn sleep(&self, duration: Duration) -> impl Future<Output = Result<()>> + Send {
-        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-        let now = Instant::now();
-        self.sleep_until(now.checked_add(duration.min(LONGEST)).unwrap_or(now))
+        self.sleep_until(after(duration))
     }
+}
+
+/// The point in time that is `duration` from now.
+fn after(duration: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(duration.min(LONGEST)).unwrap_or(now)
 }

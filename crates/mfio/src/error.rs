@@ -57,6 +57,8 @@ pub enum ErrorKind {
     TimedOut,
     /// The runtime that would have served the request has ended.
     Ended,
+    /// No runtime is current where one was asked for.
+    NoRuntime,
     /// The peer or the other end is gone.
     BrokenPipe,
     /// Nobody listens at the address.
@@ -262,6 +264,10 @@ impl ErrorKind {
             Self::OutOfMemory => "out of memory; use smaller or fewer requests",
             Self::TimedOut => "the time given ran out; allow more",
             Self::Ended => "the runtime has ended; keep it alive while its objects are in use",
+            Self::NoRuntime => {
+                "no runtime is current here; call it in a function with `#[mfio_rt::init]` or in the \
+                 `block_on` of a runtime"
+            }
             Self::BrokenPipe => "the other end is gone; connect or open again",
             Self::ConnectionRefused => "nobody listens there; check address and port",
             Self::ConnectionReset => "the peer has broken the connection off; connect again",
@@ -445,6 +451,7 @@ fn kind_to_std(kind: ErrorKind) -> std::io::ErrorKind {
         | ErrorKind::TooManyFiles
         | ErrorKind::FilesystemLoop
         | ErrorKind::Ended
+        | ErrorKind::NoRuntime
         | ErrorKind::Other => Std::Other,
     }
 }

@@ -298,7 +298,7 @@ impl Core {
     }
 
     /// End the runtime: at once, or by whoever has the driver, when it gives it back.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);
         self.end_if_asked();
         // Whoever has the driver may have looked at `ending` just before: it is asked again until one of

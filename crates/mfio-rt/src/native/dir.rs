@@ -37,7 +37,7 @@ pub struct Dir {
 }
 
 impl Dir {
-    pub(super) fn current(core: &Arc<Core>) -> Self {
+    pub(crate) fn current(core: &Arc<Core>) -> Self {
         Self { core: Arc::clone(core), dir: OsDir::current() }
     }
 

@@ -61,6 +61,10 @@ macro_rules! backend_of_core {
                 Some(&self.core.container)
             }
 
+            fn around_poll(&self, poll: &mut dyn FnMut()) {
+                $crate::native::current::around(&self.core, poll);
+            }
+
             fn park(&self, timeout: Option<Duration>) -> Result<()> {
                 self.core.drive(Wait::Until(timeout))
             }

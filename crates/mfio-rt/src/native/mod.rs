@@ -6,6 +6,7 @@
 mod builder;
 mod cell;
 mod core;
+pub(crate) mod current;
 mod dir;
 mod drive;
 mod file;
@@ -28,7 +29,7 @@ use mfio::{
     error::{Error, ErrorKind, Result, Tried},
 };
 
-use self::core::Core;
+pub(crate) use self::core::Core;
 use crate::{
     driver::{Counters, Wait, task::Work},
     fs::{Fs, OpenOptions},
@@ -132,6 +133,10 @@ impl NativeRt {
     #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 }
 
@@ -240,7 +245,7 @@ macro_rules! runtime {
 
         impl Time for $rt {
             fn sleep_until(&self, deadline: Instant) -> impl Future<Output = Result<()>> + Send {
-                request::Request::new(&self.core, Ok(Work::Timeout(deadline)))
+                sleep_until(&self.core, deadline)
             }
         }
 
@@ -260,6 +265,14 @@ macro_rules! runtime {
 
 runtime!(NativeRt);
 runtime!(LocalRt);
+
+/// Wait until `deadline` on the runtime of `core`.
+pub(crate) fn sleep_until(
+    core: &Arc<Core>,
+    deadline: Instant,
+) -> impl Future<Output = Result<()>> + Send + use<> {
+    request::Request::new(core, Ok(Work::Timeout(deadline)))
+}
 
 const _: () = {
     const fn shared<T: Send + Sync>() {}
