@@ -11,7 +11,7 @@
 //! 3. Else there is none: [`ErrorKind::NoRuntime`].
 //!
 //! What was opened belongs to the runtime that was found, wherever it is used, and fails with
-//! [`ErrorKind::Ended`](mfio::error::ErrorKind::Ended) when that has ended.
+//! [`ErrorKind::Ended`] when that has ended.
 //!
 //! The functions here are what `#[init]` makes of a function's body; they can be called by hand as well:
 //!

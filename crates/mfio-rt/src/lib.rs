@@ -98,6 +98,9 @@ mod guide {
     #[cfg(feature = "conformance")]
     #[doc = include_str!("../../../docs/guide/conformance.md")]
     struct Conformance;
+    #[cfg(all(feature = "macros", feature = "tokio"))]
+    #[doc = include_str!("../../../docs/guide/global-runtime.md")]
+    struct GlobalRuntime;
     #[doc = include_str!("../../../docs/guide/getting-started.md")]
     struct GettingStarted;
     #[doc = include_str!("../../../docs/guide/inside-other-executors.md")]

@@ -1,7 +1,6 @@
 //! The public contract, as users write it: what stands here compiles and runs, word for word.
 //!
-//! More of the core is in its own `tests/api.rs`. Not yet there, and not here: sockets, the free functions on
-//! the current runtime and `#[init]`.
+//! More of the core is in its own `tests/api.rs`. Not yet there, and not here: sockets.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -327,6 +326,63 @@ fn inside_tokio_and_smol() {
         });
         assert_eq!(&smol::block_on(spawned).unwrap(), b"what");
     });
+}
+
+/// The list of the current runtime. Each `main` as it stands, in a module of its own.
+#[test]
+fn the_global_list() {
+    macro_rules! program {
+        ($name:ident, $(#[$attribute:meta])*) => {
+            mod $name {
+                use mfio::prelude::v1::*;
+                use mfio_rt::fs;
+
+                $(#[$attribute])*
+                pub(super) async fn main() {
+                    // We do not need mutable file with mfio
+                    let file = fs::File::open("test.txt").await.unwrap();
+                    let mut buf = vec![];
+                    file.read_to_end(0, &mut buf).await.unwrap();
+                    assert_eq!(buf, b"what it says");
+                }
+            }
+        };
+    }
+    program!(in_tokio, #[mfio_rt::init(integration = "Tokio")]);
+    program!(in_async_io, #[mfio_rt::init(integration = "AsyncIo")]);
+    program!(in_our_own, #[mfio_rt::init]);
+
+    // In a process of its own, as it changes the current directory.
+    common::alone("the_global_list", || {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("test.txt"), "what it says").unwrap();
+        std::env::set_current_dir(dir.path()).unwrap();
+        in_tokio::main();
+        in_async_io::main();
+        in_our_own::main();
+    });
+}
+
+/// The free functions by every name that the contract has.
+#[mfio_rt::init]
+#[test]
+async fn the_free_functions() -> mfio::error::Result<()> {
+    use futures_util::StreamExt;
+    use mfio_rt::{fs, time};
+
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir_all(at("a/b")).await?;
+    fs::write(at("a/file"), b"what it says").await?;
+    assert_eq!(fs::read(at("a/file")).await?, b"what it says");
+    assert_eq!(fs::read_to_string(at("a/file")).await?, "what it says");
+    fs::copy(at("a/file"), at("a/copy")).await?;
+    fs::rename(at("a/copy"), at("a/b/copy")).await?;
+    assert_eq!(fs::metadata(at("a/b/copy")).await?.len(), 12);
+    assert_eq!(fs::read_dir(at("a")).await?.count().await, 2);
+    fs::remove_file(at("a/file")).await?;
+    time::sleep(std::time::Duration::from_millis(1)).await?;
+    time::sleep_until(std::time::Instant::now()).await
 }
 
 /// A file opened from a runtime, used by blocking code with nothing else at hand.

@@ -1,7 +1,7 @@
 //! Files and directories of the current runtime, by free functions.
 //!
-//! Each looks [the current runtime](crate::global) up on its first poll, and is a method of [`DirHandle`] or
-//! [`DirHandleExt`] on its current directory.
+//! Each looks [the current runtime](crate::global) up on its first poll, and is a method of
+//! [`DirHandle`](super::DirHandle) or [`DirHandleExt`](super::DirHandleExt) on its current directory.
 
 use std::{string::String, vec::Vec};
 
