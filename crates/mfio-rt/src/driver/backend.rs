@@ -121,7 +121,7 @@ impl Driver {
     pub(crate) fn wants_nonblocking(&self) -> bool {
         match self {
             #[cfg(target_os = "linux")]
-            Self::IoUring(_) => false,
+            Self::IoUring(driver) => driver.wants_nonblocking(),
             Self::Threads(_) => true,
         }
     }

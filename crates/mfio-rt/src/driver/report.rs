@@ -28,6 +28,7 @@ pub struct RingReport {
     pub completion_entries: u32,
     /// Operations that run on it.
     pub operations: Vec<String>,
-    /// Operations that the blocking pool does instead, as this kernel's ring has them not.
+    /// Operations that this kernel's ring has not: the blocking pool does them instead, or, where they are a
+    /// socket's, a plain call once the socket is ready.
     pub pooled_operations: Vec<String>,
 }

@@ -9,6 +9,7 @@
 //! one call. It counts which bytes were moved, and nothing else can say that any were.
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -42,6 +43,8 @@ pub(crate) struct SocketOp {
     pub(crate) work: SocketWork,
     /// There while it is on its way.
     home: Option<Arc<dyn Home>>,
+    /// Memory that a driver keeps with it from one call to the next.
+    pub(crate) kept: Option<Box<dyn Any + Send>>,
 }
 
 /// What there is to do, with all that the system touches meanwhile.
@@ -65,7 +68,7 @@ pub(crate) enum Interest {
 impl SocketOp {
     /// One that can be sent on its way again and again.
     pub(crate) fn new(socket: Arc<OsSocket>, work: SocketWork) -> Box<Self> {
-        Box::new(Self { socket, work, home: None })
+        Box::new(Self { socket, work, home: None, kept: None })
     }
 
     /// Sends it on its way; it comes back to `home`.

@@ -1,19 +1,23 @@
 //! Requests for the drivers' own tests, made of real packets.
 
-use super::op::{Answer, Ended, ListTransfer, Op, Transfer};
+use super::op::{Answer, Ended, ListTransfer, Op, RequestId, Transfer};
 use super::segments::Segments;
-use super::sys::{OsDir, OsFile, OsPath};
+use super::socket::{Home, Pieces, SocketOp, SocketWork};
+use super::sys::{Accepted, OsDir, OsFile, OsPath, OsSocket};
 use super::task::{Asked, At, Task, Work};
 use crate::fs::OpenOptions;
 use mfio::error::{Error, Result};
 use mfio::io::{IoFut, PacketIo, PacketIoExt};
 use mfio::packet::perms::{PacketPerms, Read, Write};
 use mfio::packet::{AllocatedView, BoundPacketView, VecPacket, VectoredPacket};
+use socket2::Socket;
 use std::cell::RefCell;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, mpsc};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -174,6 +178,101 @@ pub(crate) fn error_of(answer: &Answer) -> Error {
         Answer::Bytes { rest, .. } => *rest,
         other => panic!("not an error: {other:?}"),
     }
+}
+
+/// Where the operations of a test's socket come back to.
+#[derive(Default)]
+pub(crate) struct TestHome {
+    came: Mutex<Option<(Box<SocketOp>, Answer)>>,
+    hint: AtomicU64,
+}
+
+impl Home for TestHome {
+    fn ended(self: Arc<Self>, op: Box<SocketOp>, answer: Answer) {
+        let before = self.came.lock().unwrap().replace((op, answer));
+        assert!(before.is_none(), "it had one operation, and two have ended");
+    }
+
+    fn set_hint(&self, hint: u64) {
+        self.hint.store(hint, Ordering::Relaxed);
+    }
+}
+
+#[allow(dead_code, reason = "for tests of drivers, which not every system has all of")]
+impl TestHome {
+    /// An operation that comes back here.
+    pub(crate) fn ask(self: &Arc<Self>, socket: &Arc<OsSocket>, work: SocketWork) -> Op {
+        SocketOp::new(socket.clone(), work).leave(self.clone())
+    }
+
+    pub(crate) fn id(self: &Arc<Self>) -> RequestId {
+        SocketOp::id_of(self)
+    }
+
+    pub(crate) fn hint(&self) -> u64 {
+        self.hint.load(Ordering::Relaxed)
+    }
+
+    /// What has come back, if anything has.
+    pub(crate) fn take(&self) -> Option<(Box<SocketOp>, Answer)> {
+        self.came.lock().unwrap().take()
+    }
+
+    /// The bytes that were moved.
+    pub(crate) fn moved(&self) -> usize {
+        match self.take() {
+            Some((_, Answer::Moved(bytes))) => bytes,
+            other => panic!("nothing was moved: {other:?}"),
+        }
+    }
+
+    /// The error that it failed with.
+    pub(crate) fn error(&self) -> Error {
+        error_of(&self.take().expect("it has ended").1)
+    }
+
+    /// The connection that was accepted.
+    pub(crate) fn accepted(&self) -> Accepted {
+        match self.take() {
+            Some((_, Answer::Value(value))) => *value.downcast().unwrap(),
+            other => panic!("nothing was accepted: {other:?}"),
+        }
+    }
+}
+
+/// Memory to be filled, of a piece for each length; and the futures of the pieces.
+#[allow(dead_code, reason = "for tests of drivers, which not every system has all of")]
+pub(crate) fn pieces_to_fill(lens: &[usize]) -> (SocketWork, Vec<Sent<Write>>) {
+    let mut pieces = Pieces::new();
+    let mut futures = Vec::new();
+    for len in lens {
+        let (view, sent) = to_fill(vec![0; *len]);
+        pieces.push(view.into_view());
+        futures.push(sent);
+    }
+    (SocketWork::Receive(pieces), futures)
+}
+
+/// Bytes to be sent, of a piece each; and the futures of the pieces.
+#[allow(dead_code, reason = "for tests of drivers, which not every system has all of")]
+pub(crate) fn pieces_to_drain(parts: &[&[u8]]) -> (SocketWork, Vec<Sent<Read>>) {
+    let mut pieces = Pieces::new();
+    let mut futures = Vec::new();
+    for part in parts {
+        let (view, sent) = to_drain(part.to_vec());
+        pieces.push(view.into_view());
+        futures.push(sent);
+    }
+    (SocketWork::Send(pieces), futures)
+}
+
+/// Two sockets that are connected to each other over TCP; they block.
+#[allow(dead_code, reason = "for tests of drivers, which not every system has all of")]
+pub(crate) fn connected() -> (Arc<OsSocket>, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (here, _) = listener.accept().unwrap();
+    (Arc::new(OsSocket::from(Socket::from(here))), there)
 }
 
 /// A file that holds `abc`.

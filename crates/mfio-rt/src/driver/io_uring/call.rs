@@ -93,6 +93,39 @@ pub(crate) enum Call {
         writable: bool,
         multishot: bool,
     },
+    /// Fill memory from a socket.
+    Receive {
+        fd: RawFd,
+        ptr: *mut u8,
+        len: u32,
+    },
+    /// The same into several pieces; `message` points to a `struct msghdr`.
+    ReceiveList {
+        fd: RawFd,
+        message: *mut u8,
+    },
+    /// Drain memory into a socket, without a signal where the peer has gone.
+    Send {
+        fd: RawFd,
+        ptr: *const u8,
+        len: u32,
+    },
+    /// The same from several pieces.
+    SendList {
+        fd: RawFd,
+        message: *const u8,
+    },
+    /// Take one connection; who it is goes to `addr`.
+    Accept {
+        fd: RawFd,
+        addr: *mut u8,
+        addr_len: *mut u32,
+    },
+    Connect {
+        fd: RawFd,
+        addr: *const u8,
+        len: u32,
+    },
     Cancel {
         key: Key,
     },

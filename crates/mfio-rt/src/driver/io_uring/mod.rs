@@ -13,8 +13,9 @@
 //!   kernel; a fake one drives it in tests.
 //! - `table` (one floor up: [`super::table`]) says who owns a request's memory.
 //! - `ring` is the kernel: the two queues and the call.
+//! - `socket` says what those of sockets are.
 //! - `probe` says what this kernel can do. What it cannot goes to the blocking pool, operation by
-//!   operation.
+//!   operation; operations of sockets wait in the ring until the socket is ready, for a plain call.
 //! - `end` says what becomes of requests that outlive their runtime.
 //!
 //! # Nothing starves, nothing is lost
@@ -60,6 +61,7 @@ mod engine;
 mod probe;
 mod request;
 mod ring;
+mod socket;
 mod task;
 
 #[cfg(test)]
@@ -107,7 +109,8 @@ pub(crate) enum Mode {
 pub(crate) struct RingOptions {
     pub(crate) entries: u32,
     pub(crate) mode: Mode,
-    /// Operations to do without, as if this kernel had none: they go to the blocking pool.
+    /// Operations to do without, as if this kernel had none: they go to the blocking pool, or wait for
+    /// readiness.
     pub(crate) masked: OpSet,
     /// Set-ups to do without, as if this kernel had none.
     pub(crate) masked_setups: &'static [Setup],
@@ -202,6 +205,10 @@ impl IoUring {
             self.engine.submit(op, ended);
             return;
         }
+        if socket::waits_for_a_peer(&op) {
+            self.engine.submit(RingRequest::by_readiness(op), ended);
+            return;
+        }
         self.extra.pooled += 1;
         self.pooled += 1;
         let before = ended.len();
@@ -293,6 +300,12 @@ impl IoUring {
             self.signal.ring_too(own(handle.as_fd())?);
         }
         Ok(handle)
+    }
+
+    /// Whether sockets are to be in non-blocking mode: where the ring cannot accept or connect itself, a
+    /// plain call does, which must not wait.
+    pub(crate) fn wants_nonblocking(&self) -> bool {
+        !(self.ops.has(RingOp::Accept) && self.ops.has(RingOp::Connect))
     }
 
     /// Requests that have not ended.

@@ -30,10 +30,16 @@ pub(crate) enum RingOp {
     SymlinkAt,
     ReadList,
     WriteList,
+    Receive,
+    ReceiveList,
+    Send,
+    SendList,
+    Accept,
+    Connect,
 }
 
 impl RingOp {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Nop,
         Self::Read,
         Self::Write,
@@ -54,6 +60,12 @@ impl RingOp {
         Self::SymlinkAt,
         Self::ReadList,
         Self::WriteList,
+        Self::Receive,
+        Self::ReceiveList,
+        Self::Send,
+        Self::SendList,
+        Self::Accept,
+        Self::Connect,
     ];
 
     /// The kernel's number of the operation (`IORING_OP_*`): what a probe is asked about.
@@ -79,6 +91,12 @@ impl RingOp {
             Self::SymlinkAt => opcode::SymlinkAt::CODE,
             Self::ReadList => opcode::Readv::CODE,
             Self::WriteList => opcode::Writev::CODE,
+            Self::Receive => opcode::Recv::CODE,
+            Self::ReceiveList => opcode::RecvMsg::CODE,
+            Self::Send => opcode::Send::CODE,
+            Self::SendList => opcode::SendMsg::CODE,
+            Self::Accept => opcode::Accept::CODE,
+            Self::Connect => opcode::Connect::CODE,
         }
     }
 
@@ -145,7 +163,7 @@ pub(crate) struct Features {
     pub(crate) registered_ring: bool,
     pub(crate) submission_entries: u32,
     pub(crate) completion_entries: u32,
-    /// What runs on the ring; the rest goes to the blocking pool.
+    /// What runs on the ring.
     pub(crate) ops: OpSet,
 }
 
@@ -225,7 +243,10 @@ mod tests {
     /// The numbers of `include/uapi/linux/io_uring.h`, written down a second time on purpose.
     #[test]
     fn the_probe_is_asked_about_operations_not_register_numbers() {
-        let numbers = [0, 22, 23, 18, 19, 21, 3, 11, 14, 6, 28, 17, 55, 37, 36, 35, 39, 38, 1, 2];
+        let numbers = [
+            0, 22, 23, 18, 19, 21, 3, 11, 14, 6, 28, 17, 55, 37, 36, 35, 39, 38, 1, 2, 27, 10, 26,
+            9, 13, 16,
+        ];
         for (op, number) in RingOp::ALL.into_iter().zip(numbers) {
             let set = OpSet::from_probe(|code| code == number);
             assert_eq!(set.iter().collect::<Vec<_>>(), [op]);

@@ -20,7 +20,7 @@ use super::super::task::Work;
 use super::call::Call;
 use super::engine::{Prepared, Progress, Request};
 use super::probe::{OpSet, RingOp};
-use super::task;
+use super::{socket, task};
 
 // As plain numbers: what comes from the kernel is compared, never turned into an `Errno`, which
 // must be one that exists.
@@ -41,6 +41,8 @@ pub(crate) struct RingRequest {
     pub(super) op: Op,
     pub(super) scratch: Scratch,
     pub(super) unasked_cancels: u8,
+    /// The ring has no call for it: it waits there until its socket is ready.
+    pub(super) by_readiness: bool,
 }
 
 /// Memory that the kernel reads or fills beside the caller's.
@@ -49,6 +51,8 @@ pub(super) enum Scratch {
     Statx(KernelMemory<Statx>),
     At(KernelMemory<io_uring::types::Timespec>),
     How(KernelMemory<OpenHow>),
+    /// None, but the system has begun to connect.
+    Begun,
     /// Paths, which are on the heap themselves.
     Paths(OsPath, Option<OsPath>),
 }
@@ -66,6 +70,26 @@ impl<T: Copy> KernelMemory<T> {
 
     pub(super) fn as_ptr(&self) -> *mut u8 {
         self.0.as_ptr().cast()
+    }
+
+    /// Puts another value in.
+    ///
+    /// # Safety
+    ///
+    /// The kernel has no call that leads here.
+    pub(super) unsafe fn set(&mut self, value: T) {
+        // SAFETY: it came from a `Box` and is no one else's now: told by the caller.
+        unsafe { self.0.write(value) };
+    }
+
+    /// The value.
+    ///
+    /// # Safety
+    ///
+    /// The kernel is done with it.
+    pub(super) unsafe fn read(&self) -> T {
+        // SAFETY: told by the caller.
+        unsafe { self.0.read() }
     }
 }
 
@@ -88,7 +112,7 @@ pub(crate) fn runs_on_ring(op: &Op, ops: OpSet) -> bool {
             Some(needed) => needed,
             None => return false,
         },
-        Op::Socket(_) => return false,
+        Op::Socket(op) => return socket::runs_on_ring(&op.work, ops),
     };
     ops.has(needed)
 }
@@ -96,7 +120,7 @@ pub(crate) fn runs_on_ring(op: &Op, ops: OpSet) -> bool {
 impl From<Op> for RingRequest {
     #[inline]
     fn from(op: Op) -> Self {
-        Self { op, scratch: Scratch::None, unasked_cancels: 0 }
+        Self { op, scratch: Scratch::None, unasked_cancels: 0, by_readiness: false }
     }
 }
 
@@ -146,7 +170,9 @@ impl RingRequest {
                 Op::Write(transfer) => !transfer.file.is_regular(),
                 Op::ReadList(transfer) => !transfer.file.is_regular(),
                 Op::WriteList(transfer) => !transfer.file.is_regular(),
-                Op::Task(task) => matches!(task.work, Work::Nop | Work::Timeout(_)),
+                Op::Task(task) => {
+                    matches!(task.work, Work::Nop | Work::Timeout(_) | Work::Connect(..))
+                }
                 Op::Socket(_) => true,
             }
     }
@@ -182,6 +208,7 @@ impl RingRequest {
             (NOT_READY, Op::WriteList(transfer)) => {
                 Progress::Await { fd: transfer.file.as_fd().as_raw_fd(), writable: true }
             }
+            (NOT_READY, Op::Socket(op)) => Self::awaited(op),
             // A confined walk that others disturbed by renaming on its way: once more, but not for ever.
             (NOT_READY, Op::Task(task)) if task::is_confined(&task.work) => {
                 let goes_on = self.goes_on_unasked();
@@ -268,7 +295,7 @@ unsafe impl Request for RingRequest {
             },
             Op::ReadList(_) | Op::WriteList(_) => return self.prepare_list(),
             Op::Task(_) => return self.prepare_task(),
-            Op::Socket(_) => Call::Nop,
+            Op::Socket(_) => return self.prepare_socket(),
         };
         Prepared::Call(call)
     }
@@ -278,6 +305,10 @@ unsafe impl Request for RingRequest {
         if let Op::Task(_) = &self.op {
             // SAFETY: the caller's promise, passed on.
             return unsafe { self.task_completed(result) };
+        }
+        if let Op::Socket(_) = &self.op {
+            // SAFETY: as above.
+            return unsafe { self.socket_completed(result) };
         }
         let Ok(value) = u32::try_from(result) else {
             return self.refused(result.saturating_neg());

@@ -15,6 +15,7 @@ use rustix::io_uring::{
     IoringEnterFlags, IoringRegisterOp, io_uring_enter, io_uring_enter_arg, io_uring_getevents_arg,
     io_uring_ptr, io_uring_register, io_uring_rsrc_update,
 };
+use rustix::net::{SendFlags, SocketFlags};
 use rustix::time::Timespec;
 
 use super::super::Wait;
@@ -280,6 +281,11 @@ fn encode(call: &Call) -> squeue::Entry {
         Call::Write { fd, ptr, len, pos, flags } => {
             opcode::Write::new(Fd(fd), ptr, len).offset(pos).rw_flags(flags.cast_signed()).build()
         }
+        Call::Receive { fd, ptr, len } => opcode::Recv::new(Fd(fd), ptr, len).build(),
+        Call::Send { fd, ptr, len } => {
+            let flags = SendFlags::NOSIGNAL.bits().cast_signed();
+            opcode::Send::new(Fd(fd), ptr, len).flags(flags).build()
+        }
         _ => encode_rare(call),
     }
 }
@@ -287,7 +293,16 @@ fn encode(call: &Call) -> squeue::Entry {
 #[inline(never)]
 fn encode_rare(call: &Call) -> squeue::Entry {
     match *call {
-        Call::Nop | Call::Read { .. } | Call::Write { .. } => opcode::Nop::new().build(),
+        Call::ReceiveList { fd, message } => opcode::RecvMsg::new(Fd(fd), message.cast()).build(),
+        Call::SendList { fd, message } => {
+            let flags = SendFlags::NOSIGNAL.bits();
+            opcode::SendMsg::new(Fd(fd), message.cast()).flags(flags).build()
+        }
+        Call::Accept { fd, addr, addr_len } => {
+            let flags = SocketFlags::CLOEXEC.bits().cast_signed();
+            opcode::Accept::new(Fd(fd), addr.cast(), addr_len).flags(flags).build()
+        }
+        Call::Connect { fd, addr, len } => opcode::Connect::new(Fd(fd), addr.cast(), len).build(),
         Call::ReadList { fd, list, count, pos } => {
             opcode::Readv::new(Fd(fd), list.cast(), count).offset(pos).build()
         }
@@ -333,6 +348,8 @@ fn encode_rare(call: &Call) -> squeue::Entry {
             opcode::PollAdd::new(Fd(fd), u32::from(events.bits())).multi(multishot).build()
         }
         Call::Cancel { key } => opcode::AsyncCancel::new(key.bits()).build(),
+        // The rest is above.
+        _ => opcode::Nop::new().build(),
     }
 }
 

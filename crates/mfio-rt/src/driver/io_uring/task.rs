@@ -52,7 +52,8 @@ pub(super) fn needed(work: &Work) -> Option<RingOp> {
             DirChange::Symlink { .. } => RingOp::SymlinkAt,
             _ => return None,
         },
-        Work::Plain(..) | Work::Connect(..) => return None,
+        Work::Connect(..) => RingOp::Connect,
+        Work::Plain(..) => return None,
     })
 }
 
@@ -84,7 +85,9 @@ impl RingRequest {
     }
 
     fn call_of_task(&mut self) -> Result<Call, Answer> {
-        let Self { op: Op::Task(task), scratch, .. } = self else { return Ok(Call::Nop) };
+        let Self { op: Op::Task(task), scratch, by_readiness, .. } = self else {
+            return Ok(Call::Nop);
+        };
         Ok(match &task.work {
             Work::Timeout(deadline) => {
                 let deadline = *deadline;
@@ -111,8 +114,11 @@ impl RingRequest {
             Work::ChangeDir(dir, change) => {
                 change_dir(scratch, dir, change).map_err(Answer::Failed)?
             }
+            Work::Connect(socket, addr) => {
+                Self::prepare_connect(scratch, *by_readiness, socket, addr)?
+            }
             // A plain call does not come here: see `needed`.
-            Work::Nop | Work::Plain(..) | Work::Connect(..) => Call::Nop,
+            Work::Nop | Work::Plain(..) => Call::Nop,
         })
     }
 
@@ -134,6 +140,9 @@ impl RingRequest {
     pub(super) unsafe fn task_completed(&mut self, result: i32) -> Progress<Answer> {
         if self.closing().is_some() {
             return self.closed(result);
+        }
+        if self.connecting().is_some() {
+            return self.connect_completed(result);
         }
         if result < 0 {
             return self.refused(result.saturating_neg());

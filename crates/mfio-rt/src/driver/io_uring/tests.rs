@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mfio::error::{ErrorKind, Tried};
+use mfio::error::{Error, ErrorKind, Tried};
 use rustix::event::epoll;
 use rustix::event::{PollFd, PollFlags, Timespec, poll as os_poll};
 use rustix::io::Errno;
@@ -906,3 +906,5 @@ fn load_of_reads() {
     }
     println!("{:?}", driver.counters());
 }
+
+mod sockets;
