@@ -15,6 +15,7 @@
 )]
 
 use std::{
+    collections::VecDeque,
     future::Future,
     pin::Pin,
     sync::{
@@ -24,6 +25,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
+use futures_core::Stream as _;
 use loom::{
     sync::Mutex,
     thread::{self, JoinHandle},
@@ -115,6 +117,77 @@ fn a_fragment_that_was_kept_ends_its_packet() {
         all_good(&packet);
         dropper.join().unwrap();
         object.join();
+    });
+}
+
+/// Ends a packet in two parts, one after the other, on a thread of its own, and keeps what nobody takes.
+#[derive(Default)]
+struct InOrder {
+    thread: Mutex<Option<JoinHandle<()>>>,
+    kept: Arc<AtomicUsize>,
+}
+
+fn keep<'a>(kept: &AtomicUsize, bytes: impl Iterator<Item = &'a [u8]>) {
+    let bytes = bytes.flatten().inspect(|byte| assert_eq!(**byte, 7)).count();
+    kept.fetch_add(bytes, Ordering::Relaxed);
+}
+
+impl PacketIo<Write, u64> for InOrder {
+    fn send_io(&self, _pos: u64, view: BoundPacketView<Write>) {
+        let kept = self.kept.clone();
+        *self.thread.lock().unwrap() = Some(thread::spawn(move || {
+            let (head, tail) = view.split_at(2);
+            for part in [head, tail] {
+                if let Completion::Orphaned(orphan) = part.transfer_from(&[7; 2]) {
+                    keep(&kept, orphan.good_slices());
+                }
+            }
+        }));
+    }
+
+    fn cancel_io(&self, packet: &Packet<Write>) {
+        if let Some(bytes) = packet.undelivered() {
+            keep(&self.kept, bytes);
+        }
+    }
+}
+
+impl InOrder {
+    /// What it has kept when all has ended.
+    fn kept(&self) -> usize {
+        self.thread.lock().unwrap().take().unwrap().join().unwrap();
+        self.kept.load(Ordering::Relaxed)
+    }
+}
+
+/// A stream of fragments is dropped while they end: what was not polled has one keeper.
+#[test]
+fn fragments_that_nobody_polls_have_one_keeper() {
+    model(3, || {
+        let object = InOrder::default();
+        let mut stream = object.io_to_stream(0, packet(4), VecDeque::new());
+        let mut cx = Context::from_waker(Waker::noop());
+        let got = match Pin::new(&mut stream).poll_next(&mut cx) {
+            Poll::Ready(Some((fragment, _))) => fragment.slices().flatten().count(),
+            _ => 0,
+        };
+        drop(stream);
+        assert_eq!(got + object.kept(), 4);
+    });
+}
+
+/// A future is dropped while its packet ends in parts: those that had ended go with the ones that had not.
+#[test]
+fn a_packet_that_ends_in_parts_has_one_keeper() {
+    model(3, || {
+        let object = InOrder::default();
+        let mut read = object.io(0, packet(4));
+        let got = match Pin::new(&mut read).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(_) => 4,
+            Poll::Pending => 0,
+        };
+        drop(read);
+        assert_eq!(got + object.kept(), 4);
     });
 }
 
@@ -491,7 +564,7 @@ fn a_waker_may_be_exchanged_while_the_last_fragment_takes_it() {
 fn two_fragments_end_a_frame_that_goes_away() {
     model(3, || {
         let frame = Frame::begin();
-        frame.state().add_fragment();
+        assert!(frame.state().add_fragment(), "progress is kept from here on");
         let finishers = [(); 2].map(|()| thread::spawn(move || finish(frame)));
         block_on(std::future::poll_fn(|cx| match frame.state().poll(cx.waker()) {
             true => Poll::Ready(()),
@@ -527,7 +600,7 @@ fn a_fault_may_be_read_while_it_is_written() {
 fn one_of_all_fragments_is_the_last() {
     model(3, || {
         let frame = Frame::begin();
-        frame.state().add_fragment();
+        assert!(frame.state().add_fragment(), "progress is kept from here on");
         let finish_or_release = move || match frame.state().finish() {
             Finish::Delivered | Finish::HandOut => (false, false),
             Finish::Orphaned => (true, frame.state().release()),

@@ -387,3 +387,51 @@ fn drops_race_with_fragments() {
         assert_eq!(total, 64, "each byte is delivered or kept, once");
     }
 }
+
+/// Who polls, who drops and who ends the next part, at the same time: each byte goes to one of them.
+#[test]
+fn drops_race_with_fragments_that_wait() {
+    #[derive(Default)]
+    struct Parks(Keeps, Mutex<Vec<u8>>);
+    impl PacketIo<Write, u64> for Parks {
+        fn send_io(&self, pos: u64, view: BoundPacketView<Write>) {
+            self.0.send_io(pos, view);
+        }
+        fn cancel_io(&self, packet: &Packet<Write>) {
+            if let Some(bytes) = packet.undelivered() {
+                self.1.lock().unwrap().extend(bytes.flatten());
+            }
+        }
+    }
+    for round in 0..600 {
+        let object = Parks::default();
+        let mut stream = object.io_to_stream(0, vec![0; 12], VecDeque::new());
+        assert!(next(&mut stream).is_pending());
+        let parts = object.0.parts([3, 3, 3, 3]);
+        let mut got = Vec::new();
+        std::thread::scope(|scope| {
+            let object = &object;
+            scope.spawn(move || {
+                for (part, first) in parts.into_iter().zip([0_u8, 3, 6, 9]) {
+                    let ended = match (round / 4 % 2, first) {
+                        (1, 9) => part.fail(error(ErrorKind::Busy)),
+                        _ => part.transfer_from(&[first, first + 1, first + 2]),
+                    };
+                    if let Completion::Orphaned(orphan) = ended {
+                        object.1.lock().unwrap().extend(orphan.good_slices().flatten());
+                    }
+                }
+            });
+            (0..round % 90).for_each(|_| std::hint::spin_loop());
+            for _ in 0..round % 4 {
+                if let Poll::Ready(Some((fragment, _))) = next(&mut stream) {
+                    got.extend(fragment.slices().flatten().copied());
+                }
+            }
+            drop(stream);
+        });
+        got.extend_from_slice(&object.1.lock().unwrap());
+        let all = if round / 4 % 2 == 1 { 9 } else { 12 };
+        assert_eq!(got, (0..all).collect::<Vec<u8>>(), "each byte once, in order");
+    }
+}

@@ -9,11 +9,19 @@
 
 mod sequential;
 
-use std::{io, pin::pin, sync::Arc, task::Poll};
+use std::{
+    collections::VecDeque,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
+use futures_core::Stream as _;
 use mfio::{
     error::ErrorKind,
-    io::{NoPos, Seekable, StdStream},
+    io::{Container, Ended, IoToStream, NoPos, PacketIoExt as _, Seekable, StdStream},
+    packet::{Fragment, Packet, perms::Write},
     traits::stream::{AsyncRead, AsyncWrite},
 };
 use sequential::{Pipe, Ram, at_once, poll};
@@ -85,6 +93,135 @@ fn a_dropped_read_of_a_stream_loses_nothing() {
     assert_eq!(pipe.cancels(), 2);
     assert_eq!(at_once(pipe.read(&mut buf)), Ok(4));
     assert_eq!(buf[..4], [1, 2, 3, 4]);
+}
+
+/// What is there of a pipe, in one read.
+fn rest(pipe: &Pipe) -> Vec<u8> {
+    let mut buf = [0; 64];
+    let there = pipe.unread();
+    assert_eq!(at_once(pipe.read(&mut buf)), Ok(there));
+    buf[..there].to_vec()
+}
+
+/// Its parts end one by one, some before it is dropped.
+#[test]
+fn a_read_that_is_dropped_half_way_loses_nothing() {
+    for fed in 0..=7 {
+        let pipe = Pipe::new();
+        pipe.in_parts(3);
+        pipe.feed(&counting(fed));
+        let mut read = Box::pin(pipe.read_all(vec![0; 7]));
+        assert_eq!(poll(read.as_mut()).is_ready(), fed == 7);
+        drop(read);
+        pipe.feed(&[99]);
+        let expected: Vec<u8> = (0..fed % 7).chain([99]).collect();
+        assert_eq!(rest(&pipe), expected);
+    }
+}
+
+fn fragments<'a, C>(pipe: &'a Pipe, len: usize, container: C) -> Fragments<'a, C>
+where
+    C: Container<Ended<Write>>,
+{
+    pipe.in_parts(3);
+    let mut fragments = pipe.io_to_stream(NoPos, vec![0; len], container);
+    assert!(next(&mut fragments).is_none());
+    fragments
+}
+
+type Fragments<'a, C> = IoToStream<'a, Pipe, Write, NoPos, Vec<u8>, C>;
+
+fn next<C: Container<Ended<Write>>>(fragments: &mut Fragments<'_, C>) -> Option<Fragment<Write>> {
+    match Pin::new(fragments).poll_next(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(next) => next.map(|(fragment, _)| fragment),
+        Poll::Pending => None,
+    }
+}
+
+/// What was polled is delivered, also if it is kept; the rest is the next read's.
+#[test]
+fn fragments_that_were_not_polled_return_to_their_stream() {
+    for (fed, polls) in (0..=12).flat_map(|fed| (0..=4).map(move |polls| (fed, polls))) {
+        for keeps in [false, true] {
+            let pipe = Pipe::new();
+            let mut fragments = fragments(&pipe, 12, VecDeque::new());
+            pipe.feed(&counting(fed));
+            let mut kept = Vec::new();
+            let mut got = Vec::new();
+            for _ in 0..polls {
+                let Some(fragment) = next(&mut fragments) else { break };
+                got.extend_from_slice(fragment.as_slice().unwrap());
+                kept.push(fragment);
+            }
+            if !keeps {
+                kept.clear();
+            }
+            drop(fragments);
+            assert!(!pipe.is_overtaken());
+            pipe.feed(&[99]);
+            let expected: Vec<u8> = (0..fed).chain([99]).collect();
+            assert_eq!([got, rest(&pipe)].concat(), expected, "{fed} fed, {polls} polls");
+            assert_eq!(
+                kept.iter().flat_map(Fragment::slices).flatten().count() > 0,
+                !kept.is_empty()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_failed_end_of_a_stream_of_fragments_returns_the_rest_as_well() {
+    let pipe = Pipe::new();
+    let mut fragments = fragments(&pipe, 12, VecDeque::new());
+    pipe.feed(&counting(5));
+    pipe.end();
+    assert_eq!(next(&mut fragments).unwrap().range(), 0..3);
+    drop(fragments);
+    assert_eq!(rest(&pipe), [3, 4]);
+    assert_eq!(rest(&pipe), [], "the end");
+}
+
+/// On its way to the packet as a whole, which does not come to be.
+#[test]
+fn a_packet_that_nobody_waits_for_returns_what_was_not_polled() {
+    for fed in [5, 12] {
+        let pipe = Pipe::new();
+        let mut fragments = fragments(&pipe, 12, VecDeque::new());
+        pipe.feed(&counting(fed));
+        assert_eq!(next(&mut fragments).unwrap().range(), 0..3);
+        drop(fragments.into_packet());
+        assert_eq!(rest(&pipe), counting(fed)[3..]);
+    }
+}
+
+/// The latest first, at the caller's wish: what was skipped has no place any more, and the stream is told.
+#[test]
+fn a_fragment_that_was_overtaken_is_an_order_lost() {
+    let pipe = Pipe::new();
+    let mut fragments = fragments(&pipe, 12, Vec::new());
+    pipe.feed(&counting(6));
+    assert_eq!(next(&mut fragments).unwrap().range(), 3..6);
+    pipe.feed(&[6, 7, 8]);
+    drop(fragments);
+    assert!(pipe.is_overtaken());
+    assert_eq!(rest(&pipe), [6, 7, 8]);
+}
+
+/// To a function: handing out is delivery.
+#[test]
+fn what_a_function_got_does_not_return() {
+    let pipe = Pipe::new();
+    pipe.in_parts(3);
+    pipe.feed(&counting(5));
+    let got = Arc::<std::sync::Mutex<Vec<u8>>>::default();
+    let gets = got.clone();
+    let packet = Packet::<Write>::new_buf(12);
+    let mut sent = Box::pin(pipe.io_to_fn(NoPos, packet, move |fragment, _| {
+        gets.lock().unwrap().extend_from_slice(fragment.as_slice().unwrap());
+    }));
+    assert!(poll(sent.as_mut()).is_pending());
+    drop(sent);
+    assert_eq!((got.lock().unwrap().clone(), pipe.unread()), (counting(5), 0));
 }
 
 #[test]

@@ -216,12 +216,13 @@ impl<'a, Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>>
         self.flight.let_go(|_, _| ());
     }
 
-    /// As a drop, where fragments that have ended were delivered: the object hears of it only if
-    /// something is still in flight.
-    pub(super) fn leave_delivered(&mut self) {
+    /// As a drop, where fragments are handed out. `close` sees to it that none is any more; then the object
+    /// hears of what is in flight, and of what was not delivered.
+    pub(super) fn leave_handed_out(&mut self, close: impl FnOnce()) {
         let io = self.io;
         self.flight.let_go(|packet, found| {
-            if found == Abandon::InFlight {
+            close();
+            if packet.keep_rest(found) {
                 io.cancel_io(packet);
             }
         });

@@ -75,10 +75,65 @@ pub trait PacketIo<Perms: PacketPerms, Param>: Sized {
     /// Called when the future of a request is dropped or cancelled. It is advice: a request that cannot
     /// be stopped just ends as it would have. The packet tells which case it is:
     ///
-    /// - in flight (`!packet.has_ended()`): stop it if you can. If the packet
-    ///   [is orphaned](Packet::is_orphaned), whoever finishes it will see
-    ///   [`Orphaned`](crate::packet::Completion::Orphaned) and keeps the outcome;
-    /// - ended and orphaned: the outcome came, and nobody took it. It is this object's to keep.
+    /// - somebody waits (`!packet.is_orphaned()`), or it is in flight (`packet.undelivered().is_none()`): stop
+    ///   it if you can, in all its parts. Whoever finishes a part of an orphaned packet will see
+    ///   [`Orphaned`](crate::packet::Completion::Orphaned), and keeps that outcome;
+    /// - nobody waits, and all has ended: the bytes of [`undelivered`](Packet::undelivered) came, and
+    ///   nobody took them. They are this object's to keep.
+    ///
+    /// No byte is shown in both, and none that was delivered. For an object that keeps its bytes for the next
+    /// request that means:
+    ///
+    /// ```
+    /// use mfio::io::{NoPos, PacketIo};
+    /// use mfio::packet::{BoundPacketView, Completion, Packet, perms::Write};
+    /// # use mfio::error::{Error, ErrorKind, Tried};
+    /// # use std::{collections::VecDeque, sync::Mutex};
+    ///
+    /// #[derive(Default)]
+    /// struct Stream {
+    ///     /// Oldest first.
+    ///     received: Mutex<VecDeque<u8>>,
+    ///     waiting: Mutex<Vec<BoundPacketView<Write>>>,
+    /// }
+    ///
+    /// impl Stream {
+    ///     /// Bytes that nobody took are first in line again.
+    ///     fn put_back<'a>(&self, bytes: impl Iterator<Item = &'a [u8]>) {
+    ///         let bytes: Vec<u8> = bytes.flatten().copied().collect();
+    ///         let mut received = self.received.lock().unwrap();
+    ///         bytes.into_iter().rev().for_each(|byte| received.push_front(byte));
+    ///     }
+    ///
+    ///     /// For every request, however it ends.
+    ///     fn ended(&self, completion: Completion<Write>) {
+    ///         if let Completion::Orphaned(orphan) = completion {
+    ///             self.put_back(orphan.good_slices());
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// impl PacketIo<Write, NoPos> for Stream {
+    ///     fn send_io(&self, _: NoPos, view: BoundPacketView<Write>) {
+    ///         self.waiting.lock().unwrap().push(view);
+    ///     }
+    ///
+    ///     fn cancel_io(&self, packet: &Packet<Write>) {
+    ///         if let Some(bytes) = packet.undelivered() {
+    ///             return self.put_back(bytes);
+    ///         }
+    ///         let is_its = |view: &mut BoundPacketView<Write>| view.packet_id() == packet.id();
+    ///         let parts: Vec<_> = self.waiting.lock().unwrap().extract_if(.., is_its).collect();
+    ///         for part in parts {
+    ///             self.ended(part.fail(Error::new(ErrorKind::Cancelled, Tried::Cancel)));
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// Parts of one packet that such an object ends, it ends in order: then bytes of a part that had ended
+    /// when the future was dropped are shown with the part that follows it.
+    /// [`was_overtaken`](Packet::was_overtaken) tells where an order is lost all the same.
     ///
     /// Layers pass it on to the objects that they pass views on to. An object whose requests leave
     /// nothing behind (positional reads and writes) and cannot be stopped keeps this default, which
@@ -153,9 +208,9 @@ pub trait PacketIoExt<P: PacketPerms, Param>: PacketIo<P, Param> {
     /// is emptied: collect them where the function is not their owner's owner, or use
     /// [`io_to_stream`](Self::io_to_stream). The function itself is one allocation.
     ///
-    /// Nothing is sent before the first poll. Dropping the future asks the object to cancel; what has been
-    /// handed out by then was delivered. The rest is not handed out any more, save what another thread is just
-    /// handing out.
+    /// Nothing is sent before the first poll. Handing out is delivery: dropping the future asks the object to
+    /// cancel, and of what ends from then on nothing is handed out (save what another thread is just handing
+    /// out) but all returns to the object. What was handed out before does not.
     ///
     /// ```
     /// use mfio::prelude::v1::*;
@@ -191,10 +246,9 @@ pub trait PacketIoExt<P: PacketPerms, Param>: PacketIo<P, Param> {
     /// a limit ran out). [`into_packet`](IoToStream::into_packet) gives the packet back, and says which of the
     /// two it was. What the container holds already is dropped.
     ///
-    /// Nothing is sent before the first poll. Dropping the stream asks the object to cancel. What has ended
-    /// by then was delivered, polled or not, and goes with the container; the rest returns to the object. Of a
-    /// stream whose every byte matters, poll what is there before you drop it, or read with
-    /// [`AsyncRead`](crate::traits::stream::AsyncRead).
+    /// Nothing is sent before the first poll. Being polled is delivery: dropping the stream asks the object to
+    /// cancel, and all that was not polled returns to it, whether it had ended or not. A socket has it for the next
+    /// read then, in its place (with a `VecDeque`: see [`Container`]).
     ///
     /// # Example
     ///

@@ -65,7 +65,7 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, T: IntoPacket<P>> Drop
     for IoToFn<'_, Io, P, Param, T>
 {
     fn drop(&mut self) {
-        self.0.leave_delivered();
+        self.0.leave_handed_out(|| ());
     }
 }
 
@@ -83,6 +83,9 @@ mod sealed {
 
 /// What holds a stream's fragments until they are polled: a `VecDeque` gives them in the order in which
 /// they ended, a `Vec` the latest first. Sealed.
+///
+/// Where bytes have an order, as on a socket, use a `VecDeque`: fragments that a later one has overtaken
+/// cannot return to their places when the stream is dropped.
 pub trait Container<T>: sealed::Sealed + Send + 'static {
     /// Put one in.
     fn put(&mut self, item: T);
@@ -145,34 +148,33 @@ impl<C> Queue<C> {
         taken
     }
 
-    /// Let go of what is in it and of what comes.
-    fn close<T>(&self)
+    /// Let go of what is in it, and take no more.
+    fn close<P: PacketPerms>(&self)
     where
-        C: Container<T>,
+        C: Container<Ended<P>>,
     {
         let mut waiting = self.0.lock();
         waiting.closed = true;
-        let _waker = waiting.waker.take();
+        let waker = waiting.waker.take();
         loop {
             // Fragments may wake when they go, so not under the lock.
             let next = waiting.container.take();
             drop(waiting);
-            if next.is_none() {
-                return;
-            }
-            drop(next);
+            let Some((fragment, _)) = next else { break };
+            fragment.pass_over();
+            drop(fragment);
             waiting = self.0.lock();
         }
+        drop(waker);
     }
 }
 
 impl<P: PacketPerms, C: Container<Ended<P>>> Output<P> for Queue<C> {
-    fn take(&self, fragment: Fragment<P>, error: Option<Error>) {
+    fn take(&self, fragment: Fragment<P>, error: Option<Error>) -> Result<(), Fragment<P>> {
         let waker = {
             let mut waiting = self.0.lock();
             if waiting.closed {
-                drop(waiting);
-                return drop(fragment);
+                return Err(fragment);
             }
             waiting.container.put((fragment, error));
             waiting.waker.take()
@@ -180,6 +182,11 @@ impl<P: PacketPerms, C: Container<Ended<P>>> Output<P> for Queue<C> {
         if let Some(waker) = waker {
             waker.wake();
         }
+        Ok(())
+    }
+
+    fn delivers_later(&self) -> bool {
+        true
     }
 }
 
@@ -225,7 +232,8 @@ where
     }
 
     /// The packet, and the outcome of it as a whole, once all has ended and no fragment is left. Those
-    /// that were not polled are dropped, those that were are waited for.
+    /// that were not polled are dropped, those that were are waited for. Dropped before that, it returns
+    /// what was not polled to the object, as this stream would have.
     pub fn into_packet(mut self) -> IoToFn<'a, Io, P, Param, T> {
         match self.fut.take() {
             Some(fut) => fut,
@@ -260,6 +268,7 @@ where
         let Some((fragment, error)) = this.queue.take(cx.waker()) else {
             return Poll::Pending;
         };
+        fragment.deliver();
         this.left = Some(left.saturating_sub(fragment.len()));
         Poll::Ready(Some((fragment, error)))
     }
@@ -283,10 +292,14 @@ where
     C: Container<Ended<P>>,
 {
     fn drop(&mut self) {
-        if let (Some(fut), Some(0)) = (&mut self.fut, self.left) {
-            fut.0.leave();
+        let Self { fut, queue, left } = self;
+        match fut {
+            Some(fut) if *left == Some(0) => fut.0.leave(),
+            // Nobody waits before the queue is closed: who finds it closed keeps what he has.
+            Some(fut) => fut.0.leave_handed_out(|| queue.close()),
+            None => {}
         }
-        self.queue.close();
+        queue.close();
     }
 }
 

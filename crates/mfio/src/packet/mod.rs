@@ -22,6 +22,7 @@ pub(crate) mod frame;
 pub(crate) mod output;
 pub mod perms;
 pub(crate) mod pool;
+mod progress;
 mod relay;
 mod segments;
 mod some;
@@ -42,7 +43,8 @@ use core::{
 use crate::error::{Error, ErrorKind, Tried};
 use output::Output;
 use perms::PacketPerms;
-use state::{Fault, State};
+use progress::Progress;
+use state::{Abandon, Fault, State};
 
 pub use aligned::AlignedBuf;
 pub use borrowed::Borrowed;
@@ -118,6 +120,7 @@ impl Wish {
 pub struct Packet<P: PacketPerms> {
     state: State,
     setup: Cell<Setup>,
+    progress: Progress,
     /// A driver's note of where it keeps the request, as two halves. Never trusted.
     hint: [AtomicU32; 2],
     /// Where fragments go, in a life that hands them out.
@@ -141,6 +144,7 @@ impl<P: PacketPerms> Packet<P> {
                 segments: 0,
                 flags: 0,
             }),
+            progress: Progress::new(),
             hint: [const { AtomicU32::new(0) }; 2],
             output: Cell::new(MaybeUninit::uninit()),
             perms: PhantomData,
@@ -231,6 +235,25 @@ impl<P: PacketPerms> Packet<P> {
         &self.state
     }
 
+    /// Count one more fragment. Only the owner of a fragment may do so.
+    #[inline]
+    fn add_fragment(&self) {
+        if self.state.add_fragment() {
+            self.progress.reset();
+        }
+    }
+
+    /// The one who abandoned it becomes the keeper of what has ended and was not delivered, unless something
+    /// is in flight: then its finisher does. Whether there is anything to tell the object.
+    pub(crate) fn keep_rest(&self, found: Abandon) -> bool {
+        let len = self.setup().len;
+        if !(self.state.hands_out() && self.state.is_in_parts() && self.progress.has_ended(len)) {
+            return found == Abandon::InFlight;
+        }
+        let from = self.progress.keep_rest(len);
+        widen(from) < self.error_clamp() || self.state.was_overtaken()
+    }
+
     fn was_sent(&self) -> bool {
         self.setup.get().flags & SENT != 0
     }
@@ -312,6 +335,38 @@ impl<P: PacketPerms> Packet<P> {
         let good = self.good()?;
         // SAFETY: the good bytes, borrowed with `self`.
         Some(unsafe { self.setup().slices(0, good) })
+    }
+
+    /// What an object keeps of a packet that nobody waits for: the good bytes that have ended and were not
+    /// delivered, buffer by buffer. `None` where that is not decided yet, as something is in flight, or
+    /// somebody waits.
+    ///
+    /// For [`PacketIo::cancel_io`](crate::io::PacketIo::cancel_io), which says more. Of a packet whose
+    /// fragments go to a stream these are the bytes that were not polled, of all others
+    /// [`good_slices`](Self::good_slices).
+    #[must_use]
+    pub fn undelivered(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        if !self.is_orphaned() {
+            return None;
+        }
+        let (from, good) = if self.state.hands_out() {
+            let good = usize::try_from(self.error_clamp()).ok()?;
+            (self.progress.rest()?, good)
+        } else {
+            (0, self.good()?)
+        };
+        // SAFETY: there is a rest only when all bytes have ended, and nobody gets to write them again while
+        // the packet is borrowed; below the lowest failed offset they are good, as in `good`. Fragments
+        // that were handed out only read.
+        Some(unsafe { self.setup().slices(from, good.saturating_sub(from)) })
+    }
+
+    /// Whether bytes that were delivered came after some that were not, and that nobody will get: an object
+    /// that keeps an order cannot keep it any more. This takes a stream of fragments that gives the latest
+    /// first (its container is a `Vec`) and was dropped in the middle.
+    #[must_use]
+    pub fn was_overtaken(&self) -> bool {
+        self.state.was_overtaken()
     }
 
     /// How many bytes may be shown, if the packet has ended.

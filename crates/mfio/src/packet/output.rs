@@ -11,17 +11,25 @@
 #![allow(unsafe_code)]
 
 use alloc::sync::Arc;
-use core::{fmt, ops::Range, ptr::NonNull};
+use core::{fmt, mem::ManuallyDrop, ops::Range, ptr::NonNull};
 
 use super::{
-    BoundPacketView, Packet, PacketStore, Setup, perms::PacketPerms, pool, state::Finish,
-    store::Wished, view::release,
+    BoundPacketView, Packet, PacketStore, Setup,
+    perms::PacketPerms,
+    pool,
+    state::Finish,
+    store::Wished,
+    view::{Part, release},
 };
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// Where the fragments of a packet go. Called by whoever ends them, on any thread.
 pub(crate) trait Output<P: PacketPerms>: Send + Sync {
-    fn take(&self, fragment: Fragment<P>, error: Option<Error>);
+    /// Take a fragment, unless the one who would get it has gone.
+    fn take(&self, fragment: Fragment<P>, error: Option<Error>) -> Result<(), Fragment<P>>;
+
+    /// Whether what it took is not delivered by that, but [later](Fragment::deliver).
+    fn delivers_later(&self) -> bool;
 }
 
 impl<P, F> Output<P> for F
@@ -29,8 +37,13 @@ where
     P: PacketPerms,
     F: Fn(Fragment<P>, Option<Error>) + Send + Sync,
 {
-    fn take(&self, fragment: Fragment<P>, error: Option<Error>) {
+    fn take(&self, fragment: Fragment<P>, error: Option<Error>) -> Result<(), Fragment<P>> {
         self(fragment, error);
+        Ok(())
+    }
+
+    fn delivers_later(&self) -> bool {
+        false
     }
 }
 
@@ -83,11 +96,41 @@ impl<P: PacketPerms> Fragment<P> {
         unsafe { setup.slices(start, good) }
     }
 
+    /// It goes to the one who waits for it: it, and what lies before it, is delivered.
+    pub(crate) fn deliver(&self) {
+        self.packet().progress.give(usize::try_from(self.range().end).unwrap_or(usize::MAX));
+    }
+
+    /// It is let go without being delivered. If it lies before one that was, an order is lost.
+    pub(crate) fn pass_over(&self) {
+        let overtaken = super::widen(self.packet().progress.given()) > self.start;
+        if self.good && overtaken {
+            self.packet().state().overtake();
+        }
+    }
+
+    fn packet(&self) -> &Packet<P> {
+        // SAFETY: the fragment keeps the packet.
+        unsafe { self.packet.as_ref() }
+    }
+
+    /// What becomes of a fragment that nobody takes: the packet has it, or, if that is orphaned, the one who
+    /// ended it, as a part that still counts.
+    fn refused(self) -> Option<Part<P>> {
+        let Self { packet, start, len, good } = *ManuallyDrop::new(self);
+        // SAFETY: the counted fragment goes with this, once; after `Delivered` the packet is not touched.
+        match unsafe { packet.as_ref() }.state().let_go() {
+            Finish::Delivered => None,
+            Finish::Orphaned | Finish::HandOut => {
+                Some(Part { packet, start, len, good: if good { len } else { 0 } })
+            }
+        }
+    }
+
     /// Where its good bytes are. The fragment keeps packet and memory; where it is good its bytes are
     /// initialised (whoever ended it said so), and nobody else has a claim on them.
     fn good(&self) -> (&Setup, usize, usize) {
-        // SAFETY: the fragment keeps the packet.
-        let setup = unsafe { self.packet.as_ref() }.setup();
+        let setup = self.packet().setup();
         let good = if self.good { self.len } else { 0 };
         let start = usize::try_from(self.start).unwrap_or(setup.len);
         (setup, start, usize::try_from(good).unwrap_or(0))
@@ -114,43 +157,45 @@ impl<P: PacketPerms> fmt::Debug for Fragment<P> {
     }
 }
 
-/// Hand out a view that has ended: its first `good` of `len` bytes, and the rest, which failed with `rest`.
+/// Hand out a view that has ended: its good bytes, and the rest, which failed with `rest`. What is not taken
+/// comes back, where it is the finisher's to keep, and still counts then.
 ///
 /// # Safety
 ///
-/// The caller passes on the counted fragment that owns `start..start + len` of a packet that hands out;
-/// `good` bytes from its start are initialised.
+/// The caller passes on the counted fragment that owns the range of a packet that hands out; its good bytes
+/// are initialised, and its end was told to the packet's progress.
 #[cold]
-pub(super) unsafe fn hand_out<P: PacketPerms>(
-    packet: NonNull<Packet<P>>,
-    start: u64,
-    len: u64,
-    good: u64,
-    rest: Error,
-) {
+pub(super) unsafe fn hand_out<P: PacketPerms>(part: Part<P>, rest: Error) -> Option<Part<P>> {
+    let Part { packet, start, len, good } = part;
     // SAFETY: the fragment is counted, so the packet is there, and with it its share of the output.
     let output = unsafe {
         let output = packet.as_ref().output();
         Arc::increment_strong_count(output);
         Arc::from_raw(output)
     };
+    let take = |fragment, error| output.take(fragment, error).err().and_then(Fragment::refused);
     let part = |start, len, good| Fragment { packet, start, len, good };
+    if len == 0 {
+        drop(part(start, len, true));
+        return None;
+    }
+    if good == len {
+        return take(part(start, len, true), None);
+    }
+    if good == 0 {
+        return take(part(start, len, false), Some(rest));
+    }
+    // SAFETY: as above.
+    unsafe { packet.as_ref() }.add_fragment();
     // Each of the two is let go, whatever the output does with the other.
-    let (good, rest) = if good == len {
-        (part(start, len, true), None)
-    } else if good == 0 {
-        return output.take(part(start, len, false), Some(rest));
-    } else {
-        // SAFETY: as above.
-        unsafe { packet.as_ref() }.state().add_fragment();
-        (part(start, good, true), Some((part(start + good, len - good, false), rest)))
-    };
-    if good.len > 0 {
-        output.take(good, None);
+    let failed = part(start + good, len - good, false);
+    let first = take(part(start, good, true), None);
+    let second = take(failed, Some(rest));
+    if let (Some(_), Some(second)) = (&first, &second) {
+        // SAFETY: it counts, and is not passed on.
+        unsafe { release(second.packet) };
     }
-    if let Some((failed, error)) = rest {
-        output.take(failed, Some(error));
-    }
+    first.or(second)
 }
 
 /// A store whose packet hands out its fragments.
@@ -179,10 +224,11 @@ impl<P: PacketPerms, S> HandsOut<P, S> {
 // SAFETY: the inner store keeps header and bytes. The output that the header points to is kept here, or,
 // once abandoned, by the node.
 unsafe impl<P: PacketPerms, S: PacketStore<P>> PacketStore<P> for HandsOut<P, S> {
-    unsafe fn begin(&mut self, wish: Wished) -> Result<BoundPacketView<P>> {
+    unsafe fn begin(&mut self, wish: Wished) -> crate::error::Result<BoundPacketView<P>> {
         // SAFETY: told by the caller.
         let view = unsafe { self.store.begin(wish)? };
-        self.node = Some(view.hand_out_to(Arc::as_ptr(&self.output)));
+        let later = self.output.delivers_later();
+        self.node = Some(view.hand_out_to(Arc::as_ptr(&self.output), later));
         Ok(view)
     }
 

@@ -28,7 +28,8 @@
 //!
 //! A packet that hands out (`HANDS_OUT`, set before it is sent) does not end a fragment when its view does.
 //! The finisher passes the fragment on with its outcome, and it counts until its next owner lets it go.
-//! Once the packet is orphaned nothing is handed out any more.
+//! Once the packet is orphaned nothing is handed out any more. Of a packet that ends in parts (`IN_PARTS`)
+//! `progress.rs` keeps which bytes have ended, and which were delivered.
 //!
 //! An outcome has exactly one keeper, decided by one step on the word: if `abandon` sets `ORPHANED`
 //! before the last fragment has gone, the finisher sees it and keeps the outcome; if the last fragment
@@ -58,8 +59,13 @@ const FAULTED: usize = 1 << 4;
 const SPLIT: usize = 1 << 5;
 /// Fragments are handed out when they end, and let go later, by whoever has them then.
 const HANDS_OUT: usize = 1 << 6;
+/// Its [`Progress`](super::progress::Progress) is kept: it ends in parts, of which some may be delivered, or
+/// the observer gone, before the last one ends.
+const IN_PARTS: usize = 1 << 7;
+/// A part was delivered before another one that lies in front of it, and which was not delivered any more.
+const OVERTAKEN: usize = 1 << 8;
 /// One fragment.
-const ONE: usize = 1 << 7;
+const ONE: usize = 1 << 9;
 /// Fragments past this number abort, as reference counts do: only forgotten views can get there.
 const MAX_FRAGMENTS: usize = (usize::MAX / ONE) / 2;
 
@@ -125,10 +131,12 @@ impl State {
         self.word.store(ONE, Ordering::Relaxed);
     }
 
-    /// Have fragments handed out in this life. For the same caller as [`begin`](Self::begin), after that
-    /// and before anybody else gets the fragment.
-    pub(crate) fn hand_out(&self) {
-        self.word.store(ONE | HANDS_OUT, Ordering::Relaxed);
+    /// Have fragments handed out in this life; with `later`, to somebody who delivers them later, so that
+    /// their progress is kept. For the same caller as [`begin`](Self::begin), after that and before anybody
+    /// else gets the fragment.
+    pub(crate) fn hand_out(&self, later: bool) {
+        let parts = if later { IN_PARTS } else { 0 };
+        self.word.store(ONE | HANDS_OUT | parts, Ordering::Relaxed);
     }
 
     /// Back to idle, with only `fault` known. For the same caller as [`begin`](Self::begin).
@@ -146,16 +154,21 @@ impl State {
         fragments(self.word.load(Ordering::Acquire)) == 0
     }
 
-    /// Count one more fragment. Only the owner of a fragment may do so.
+    /// Count one more fragment. Only the owner of a fragment may do so. True if from here on progress is
+    /// kept: nobody else has a part of the packet yet.
     #[inline]
-    pub(crate) fn add_fragment(&self) {
+    #[must_use]
+    pub(crate) fn add_fragment(&self) -> bool {
         let before = self.word.fetch_add(ONE, Ordering::Relaxed);
         if fragments(before) > MAX_FRAGMENTS {
             abort();
         }
-        if before & SPLIT == 0 {
-            self.word.fetch_or(SPLIT, Ordering::Relaxed);
+        if before & SPLIT != 0 {
+            return false;
         }
+        let parts = if before & HANDS_OUT == 0 { IN_PARTS } else { 0 };
+        self.word.fetch_or(SPLIT | parts, Ordering::Relaxed);
+        parts != 0
     }
 
     /// Whether there was more than one fragment in this life.
@@ -214,13 +227,16 @@ impl State {
         }
     }
 
+    /// Finish the only fragment there ever was, where all is good and nobody waits yet: most of those that
+    /// end at once. False: it was not so, and [`finish`](Self::finish) is to follow.
+    #[inline]
+    pub(crate) fn finish_at_once(&self) -> bool {
+        self.word.load(Ordering::Acquire) == ONE && self.exchange(ONE, 0).is_ok()
+    }
+
     /// Finish one fragment, and wake the observer after the last. Only the fragment's owner may, once.
     #[inline]
     pub(crate) fn finish(&self) -> Finish {
-        // In one piece, all good, and before anybody waits: most of those that end at once.
-        if self.word.load(Ordering::Acquire) == ONE && self.exchange(ONE, 0).is_ok() {
-            return Finish::Delivered;
-        }
         self.finish_any(ORPHANED | HANDS_OUT)
     }
 
@@ -375,6 +391,26 @@ impl State {
     /// Whether nobody waits for the outcome.
     pub(crate) fn is_orphaned(&self) -> bool {
         self.word.load(Ordering::Acquire) & ORPHANED != 0
+    }
+
+    /// Whether fragments are handed out in this life.
+    pub(crate) fn hands_out(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & HANDS_OUT != 0
+    }
+
+    /// Whether progress is kept.
+    #[inline]
+    pub(crate) fn is_in_parts(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & IN_PARTS != 0
+    }
+
+    /// See [`OVERTAKEN`].
+    pub(crate) fn overtake(&self) {
+        self.word.fetch_or(OVERTAKEN, Ordering::Relaxed);
+    }
+
+    pub(crate) fn was_overtaken(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & OVERTAKEN != 0
     }
 
     /// Whether the caller's fragment is the only one.

@@ -54,12 +54,17 @@ impl<P: PacketPerms> BoundPacketView<P> {
         Self { packet, start, len }
     }
 
-    /// Have the packet's fragments handed to `output`, which lives as long as the packet is in flight. Only
-    /// before the view is sent.
-    pub(super) fn hand_out_to(&self, output: *const dyn Output<P>) -> NonNull<Packet<P>> {
+    /// Have the packet's fragments handed to `output`, which lives as long as the packet is in flight, and
+    /// delivers them `later` or at once. Only before the view is sent.
+    pub(super) fn hand_out_to(
+        &self,
+        output: *const dyn Output<P>,
+        later: bool,
+    ) -> NonNull<Packet<P>> {
         let packet = self.packet();
         packet.output.set(MaybeUninit::new(output));
-        packet.state.hand_out();
+        packet.progress.reset();
+        packet.state.hand_out(later);
         self.packet
     }
 
@@ -115,7 +120,7 @@ impl<P: PacketPerms> BoundPacketView<P> {
     #[must_use]
     pub fn split_at(self, at: u64) -> (Self, Self) {
         let at = at.min(self.len);
-        self.packet().state.add_fragment();
+        self.packet().add_fragment();
         let view = ManuallyDrop::new(self);
         // SAFETY: the one fragment and the one just counted own the two disjoint halves.
         unsafe {
@@ -127,8 +132,18 @@ impl<P: PacketPerms> BoundPacketView<P> {
     }
 
     /// Fail the whole range.
+    ///
+    /// An object that keeps bytes which nobody took uses [`fail`](Self::fail) instead.
     pub fn error(self, error: Error) {
-        let _ = self.end(0, || error);
+        let view = ManuallyDrop::new(self);
+        // SAFETY: the view is forgotten, so its fragment is passed on exactly once.
+        unsafe { fail_unheard(view.packet, view.start, view.len, error) };
+    }
+
+    /// Fail the whole range, and hear whether anybody waits. If not, parts that ended before it may come with
+    /// the [orphan](OrphanedView).
+    pub fn fail(self, error: Error) -> Completion<P> {
+        self.end(0, || error)
     }
 
     /// The packet's own memory, where it is in one piece; else the view comes back.
@@ -244,9 +259,28 @@ impl BoundPacketView<super::perms::Read> {
 
 impl<P: PacketPerms> Drop for BoundPacketView<P> {
     fn drop(&mut self) {
-        let error = || Error::new(ErrorKind::Dropped, Tried::Request);
+        let error = Error::new(ErrorKind::Dropped, Tried::Request);
         // SAFETY: the view goes, so its fragment is passed on exactly once.
-        drop(unsafe { finish(self.packet, self.start, self.len, 0, error) });
+        unsafe { fail_unheard(self.packet, self.start, self.len, error) };
+    }
+}
+
+/// Fail a fragment, for somebody who keeps nothing: what ended before it goes to the next one who does.
+///
+/// # Safety
+///
+/// The caller passes on the counted fragment that owns `start..start + len`.
+unsafe fn fail_unheard<P: PacketPerms>(
+    packet: NonNull<Packet<P>>,
+    start: u64,
+    len: u64,
+    error: Error,
+) {
+    // SAFETY: told by the caller; no byte is said to be good.
+    match unsafe { finish_as(packet, start, len, 0, || error) } {
+        Ended::Delivered => {}
+        // SAFETY: the fragment still counts and is passed on, once.
+        Ended::Orphaned(part) => unsafe { release(part.packet) },
     }
 }
 
@@ -263,20 +297,92 @@ unsafe fn finish<P: PacketPerms>(
     good: u64,
     rest: impl Fn() -> Error,
 ) -> Completion<P> {
+    // SAFETY: told by the caller.
+    match unsafe { finish_as(packet, start, len, good, rest) } {
+        Ended::Delivered => Completion::Delivered,
+        // SAFETY: the fragment still counts and is passed on; the rest was told by the caller.
+        Ended::Orphaned(part) => Completion::Orphaned(unsafe { part.orphaned() }),
+    }
+}
+
+/// What became of a fragment that has ended.
+enum Ended<P: PacketPerms> {
+    Delivered,
+    /// Nobody waits. The fragment still counts.
+    Orphaned(Part<P>),
+}
+
+/// [`finish`], where the caller may keep nothing.
+///
+/// # Safety
+///
+/// As [`finish`].
+#[inline]
+unsafe fn finish_as<P: PacketPerms>(
+    packet: NonNull<Packet<P>>,
+    start: u64,
+    len: u64,
+    good: u64,
+    rest: impl Fn() -> Error,
+) -> Ended<P> {
     let good = good.min(len);
     // SAFETY: the fragment is counted until `state.finish` below, and so the header is there.
     let header = unsafe { packet.as_ref() };
     if good < len {
         header.state.fail(start + good, rest());
     }
+    if header.state.finish_at_once() {
+        return Ended::Delivered;
+    }
+    let part = Part { packet, start, len, good };
+    if header.state.is_in_parts() {
+        header.progress.end(part.memory_start(), usize::try_from(len).unwrap_or(0));
+    }
     match header.state.finish() {
-        Finish::Delivered => Completion::Delivered,
-        Finish::Orphaned => Completion::Orphaned(OrphanedView { packet, start, good }),
-        Finish::HandOut => {
-            // SAFETY: the fragment still counts and is passed on; the rest was told by the caller.
-            unsafe { super::output::hand_out(packet, start, len, good, rest()) };
-            Completion::Delivered
+        Finish::Delivered => Ended::Delivered,
+        Finish::Orphaned => Ended::Orphaned(part),
+        // SAFETY: the fragment still counts and is passed on; the rest was told by the caller.
+        Finish::HandOut => match unsafe { super::output::hand_out(part, rest()) } {
+            None => Ended::Delivered,
+            Some(part) => Ended::Orphaned(part),
+        },
+    }
+}
+
+/// A part of a packet that has ended: the first `good` of `len` bytes from `start` on are.
+pub(super) struct Part<P: PacketPerms> {
+    pub(super) packet: NonNull<Packet<P>>,
+    pub(super) start: u64,
+    pub(super) len: u64,
+    pub(super) good: u64,
+}
+
+impl<P: PacketPerms> Part<P> {
+    fn memory_start(&self) -> usize {
+        // Inside a packet, whose length is a `usize`.
+        usize::try_from(self.start).unwrap_or(usize::MAX)
+    }
+
+    /// What its finisher keeps, as nobody waits: its good bytes, and those that ended before it, were not
+    /// delivered, and have no keeper.
+    ///
+    /// # Safety
+    ///
+    /// The caller passes on the counted fragment that owned the range, of an orphaned packet; its end was
+    /// told to the packet's progress, and `good` bytes from its start are initialised.
+    #[cold]
+    pub(super) unsafe fn orphaned(self) -> OrphanedView<P> {
+        // SAFETY: the fragment is counted.
+        let header = unsafe { self.packet.as_ref() };
+        let Self { packet, start, len, good } = self;
+        // A failure before it parts it from what is good further down.
+        if !header.state.is_in_parts() || header.error_clamp() < start {
+            return OrphanedView { packet, start, good };
         }
+        let own = self.memory_start();
+        let end = own.saturating_add(usize::try_from(len).unwrap_or(0));
+        let from = super::widen(header.progress.claim(own, end));
+        OrphanedView { packet, start: from, good: (start + good).saturating_sub(from) }
     }
 }
 
@@ -433,6 +539,10 @@ pub enum Completion<P: PacketPerms> {
 }
 
 /// The finished range of a packet that nobody waits for. It keeps the packet's memory until dropped.
+///
+/// Its good bytes are those of the view that was finished. Where the packet was split and its parts ended in
+/// order, those come before them that had ended while somebody still waited, and were not delivered: so that
+/// an object that keeps its bytes for the next request loses none, and sees them in their order.
 #[derive(Debug)]
 pub struct OrphanedView<P: PacketPerms> {
     packet: NonNull<Packet<P>>,
@@ -464,7 +574,7 @@ impl<P: PacketPerms> OrphanedView<P> {
     }
 
     /// The range of good bytes. The fragment keeps packet and memory; `good` bytes from `start` are
-    /// initialised (the finisher said so), and nobody else has a claim on them.
+    /// initialised (their finishers said so), and nobody else writes them.
     fn range(&self) -> (&Setup, usize, usize) {
         // SAFETY: the fragment keeps the packet.
         let setup = unsafe { self.packet.as_ref() }.setup();

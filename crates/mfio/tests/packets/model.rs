@@ -82,6 +82,10 @@ pub(crate) struct Model {
     /// Orphaned outcomes that the object has kept.
     pub(crate) kept: usize,
     pub(crate) was_split: bool,
+    /// So many bytes from the start have ended, part after part.
+    pub(crate) ended: u64,
+    /// So many of them have a keeper.
+    pub(crate) given: u64,
     /// Where its buffers end, if it has several.
     pub(crate) bounds: Vec<usize>,
     /// The waker that the end will wake.
@@ -91,7 +95,7 @@ pub(crate) struct Model {
 /// What the end of a fragment is to look like.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
-    /// Nobody waits; the good bytes of the fragment.
+    /// Nobody waits; the good bytes of the fragment, and those before it that have no keeper.
     pub(crate) orphan: Option<Vec<u8>>,
     /// The waker to be woken.
     pub(crate) wakes: Option<usize>,
@@ -108,6 +112,8 @@ impl Model {
             outstanding: 0,
             kept: 0,
             was_split: false,
+            ended: 0,
+            given: 0,
             bounds: Vec::new(),
             waker: None,
         }
@@ -176,15 +182,31 @@ impl Model {
             self.fail(piece.start + good, rest);
         }
         self.outstanding -= 1;
+        if self.ended == piece.start {
+            self.ended += piece.len;
+        }
         let orphaned = self.stage == Stage::Gone;
         // These two give nobody a chance to look.
         let kept = orphaned && !matches!(how.means, Means::Drop | Means::Error);
+        let from = if kept { self.claim(piece) } else { piece.start };
+        let len = (piece.start + good).saturating_sub(from);
         self.kept += usize::from(kept);
         let ends = self.outstanding == 0 && !orphaned;
         Expected {
-            orphan: kept.then(|| self.bytes(Piece { len: good, ..piece }).to_vec()),
+            orphan: kept.then(|| self.bytes(Piece { start: from, len, ..piece }).to_vec()),
             wakes: if ends { self.waker.take() } else { None },
         }
+    }
+
+    /// Where that begins what the finisher of a piece gets, now that nobody waits.
+    fn claim(&mut self, piece: Piece) -> u64 {
+        let end = piece.start + piece.len;
+        if !self.was_split || self.ended < piece.start || (self.clamp() as u64) < piece.start {
+            return piece.start;
+        }
+        let from = if self.given < end { self.given.min(piece.start) } else { end };
+        self.given = self.given.max(end);
+        from
     }
 
     /// What `how` leaves in the memory.

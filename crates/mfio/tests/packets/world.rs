@@ -424,7 +424,7 @@ impl World {
         match (finished.orphan, expected.orphan) {
             (None, None) => {}
             (Some(orphan), Some(bytes)) => {
-                assert_eq!(orphan.bytes(), bytes);
+                assert_eq!(orphan.bytes(), bytes, "{:?}", self.entries[entry].model);
                 self.orphans.push((entry, orphan, bytes));
                 self.seen.orphans += 1;
             }

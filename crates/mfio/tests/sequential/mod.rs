@@ -47,6 +47,9 @@ struct State {
     holds: bool,
     held: VecDeque<BoundPacketView<Read>>,
     cancels: usize,
+    /// Receives get what is there, in parts of so many bytes at most, and wait for the rest.
+    in_parts: Option<usize>,
+    overtaken: bool,
 }
 
 impl Pipe {
@@ -87,6 +90,15 @@ impl Pipe {
         self.state.lock().unwrap().cancels
     }
 
+    pub(crate) fn in_parts(&self, of: usize) {
+        self.state.lock().unwrap().in_parts = Some(of);
+    }
+
+    /// Whether it heard that its order is lost.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.state.lock().unwrap().overtaken
+    }
+
     pub(crate) fn hold(&self, holds: bool) {
         self.state.lock().unwrap().holds = holds;
         if holds {
@@ -114,28 +126,43 @@ impl Pipe {
         loop {
             let mut state = self.state.lock().unwrap();
             let Some(view) = state.receives.front() else { return };
+            let in_parts = state.in_parts.filter(|_| !view.some_is_enough());
             let want = usize::try_from(view.len()).unwrap();
             let there = state.bytes.len();
             let over = state.ended || state.fault.is_some();
-            let enough = there >= want || (there > 0 && view.some_is_enough()) || over;
-            if !enough {
+            let some = there > 0 && (view.some_is_enough() || in_parts.is_some());
+            if !(there >= want || some || over) {
                 return;
             }
-            let view = state.receives.pop_front().unwrap();
-            let bytes: Vec<u8> = state.bytes.drain(..want.min(there)).collect();
+            let mut view = state.receives.pop_front().unwrap();
+            let good = want.min(there).min(in_parts.unwrap_or(usize::MAX));
+            let bytes: Vec<u8> = state.bytes.drain(..good).collect();
+            let is_last = over && good == there;
+            if good < want && !view.some_is_enough() && !is_last {
+                let (part, rest) = view.split_at(good as u64);
+                state.receives.push_front(rest);
+                view = part;
+            }
             let fault = if bytes.is_empty() && want > 0 { state.fault.take() } else { None };
             drop(state);
-            if let Some(kind) = fault {
-                view.error(Error::new(kind, Tried::Read));
-                continue;
-            }
-            if let Completion::Orphaned(orphan) = view.transfer_from(&bytes) {
-                // Nobody waits: they are the next one's.
-                let mut state = self.state.lock().unwrap();
-                let bytes: Vec<u8> = orphan.good_slices().flatten().copied().collect();
-                bytes.iter().rev().for_each(|byte| state.bytes.push_front(*byte));
-            }
+            self.ended(match fault {
+                Some(kind) => view.fail(Error::new(kind, Tried::Read)),
+                None => view.transfer_from(&bytes),
+            });
         }
+    }
+
+    /// What nobody waits for is the next one's.
+    fn ended(&self, completion: Completion<Write>) {
+        if let Completion::Orphaned(orphan) = completion {
+            self.put_back(orphan.good_slices());
+        }
+    }
+
+    fn put_back<'a>(&self, bytes: impl Iterator<Item = &'a [u8]>) {
+        let bytes: Vec<u8> = bytes.flatten().copied().collect();
+        let mut state = self.state.lock().unwrap();
+        bytes.iter().rev().for_each(|byte| state.bytes.push_front(*byte));
     }
 }
 
@@ -148,18 +175,20 @@ impl PacketIo<Write, NoPos> for Pipe {
     fn cancel_io(&self, packet: &Packet<Write>) {
         let mut state = self.state.lock().unwrap();
         state.cancels += 1;
-        if packet.has_ended() && packet.is_orphaned() {
-            // It came, and nobody took it.
-            let bytes: Vec<u8> = packet.good_slices().unwrap().flatten().copied().collect();
-            bytes.iter().rev().for_each(|byte| state.bytes.push_front(*byte));
-            return;
-        }
-        let at = state.receives.iter().position(|view| view.packet_id() == packet.id());
-        let cancelled = at.and_then(|at| state.receives.remove(at));
+        state.overtaken |= packet.was_overtaken();
+        let all = std::mem::take(&mut state.receives);
+        let (its, others): (VecDeque<_>, _) =
+            all.into_iter().partition(|view| view.packet_id() == packet.id());
+        state.receives = others;
         drop(state);
-        if let Some(view) = cancelled {
-            view.error(Error::new(ErrorKind::Cancelled, Tried::Cancel));
+        if let Some(bytes) = packet.undelivered() {
+            // It came, and nobody took it.
+            self.put_back(bytes);
         }
+        for view in its {
+            self.ended(view.fail(Error::new(ErrorKind::Cancelled, Tried::Cancel)));
+        }
+        self.serve();
     }
 }
 

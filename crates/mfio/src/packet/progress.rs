@@ -1,0 +1,104 @@
+//! How far a packet has come that ends in parts, so that what was not delivered finds its one keeper.
+//!
+//! An outcome is delivered when somebody gets it. Of a packet in one piece that is all or nothing, and the
+//! word beside this ([`State`](super::state::State)) decides it in one step. A packet that was split, or whose
+//! fragments wait in a queue, can be abandoned when some of its bytes have ended, and some of those were
+//! delivered. Objects that keep an order end their parts in order, so three numbers of bytes from the packet's
+//! start tell it all:
+//!
+//! ```text
+//! 0 ........ given ........ ended ........ len
+//!   delivered      ended, with      in flight
+//!                  no keeper yet
+//! ```
+//!
+//! Once the packet is orphaned, the middle goes to whoever moves `given` first: to the finisher of the part
+//! that follows, whose [`OrphanedView`](super::OrphanedView) then starts there; or, if all has ended, to the
+//! one who abandons, who writes down where it starts (`rest`) and shows it to the object. Either way it is one
+//! compare-exchange, and the loser has nothing of it.
+//!
+//! Parts that end out of order stop `ended` for good: then each orphan shows its own bytes alone.
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// `rest` where nobody keeps it.
+const NOBODY: usize = usize::MAX;
+
+#[derive(Debug)]
+pub(super) struct Progress {
+    ended: AtomicUsize,
+    given: AtomicUsize,
+    rest: AtomicUsize,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            ended: AtomicUsize::new(0),
+            given: AtomicUsize::new(0),
+            rest: AtomicUsize::new(NOBODY),
+        }
+    }
+
+    /// Nothing has ended. Only while nobody else has a part of the packet.
+    pub(super) fn reset(&self) {
+        self.ended.store(0, Ordering::Relaxed);
+        self.given.store(0, Ordering::Relaxed);
+        self.rest.store(NOBODY, Ordering::Relaxed);
+    }
+
+    /// The part of `len` bytes from `start` on has ended: nobody writes them any more. For the one who had it,
+    /// before anybody is told.
+    #[inline]
+    pub(super) fn end(&self, start: usize, len: usize) {
+        // Of all parts that are there at a time, one starts here; empty ones change nothing.
+        if self.ended.load(Ordering::Acquire) == start {
+            self.ended.store(start.saturating_add(len), Ordering::Release);
+        }
+    }
+
+    /// Whether all `len` bytes have ended. Then all that their finishers did is visible.
+    pub(super) fn has_ended(&self, len: usize) -> bool {
+        self.ended.load(Ordering::Acquire) == len
+    }
+
+    /// All up to `end` was delivered, or counts as that.
+    pub(super) fn give(&self, end: usize) {
+        self.given.fetch_max(end, Ordering::Relaxed);
+    }
+
+    pub(super) fn given(&self) -> usize {
+        self.given.load(Ordering::Relaxed)
+    }
+
+    /// Become the keeper of what ends at `end`, of which the caller's own part begins at `start`. Where it
+    /// begins: before `start` if what ended there has no keeper, at `start` if it has or is in flight, and at
+    /// `end` if another one keeps it all.
+    pub(super) fn claim(&self, start: usize, end: usize) -> usize {
+        if self.ended.load(Ordering::Acquire) < start {
+            return start;
+        }
+        let mut given = self.given();
+        while given < end {
+            let claimed =
+                self.given.compare_exchange_weak(given, end, Ordering::Relaxed, Ordering::Relaxed);
+            match claimed {
+                Ok(_) => return given.min(start),
+                Err(now) => given = now,
+            }
+        }
+        end
+    }
+
+    /// [`claim`](Self::claim) for the one who abandons, when all `len` bytes have ended. Where it begins.
+    pub(super) fn keep_rest(&self, len: usize) -> usize {
+        let from = self.claim(len, len);
+        self.rest.store(from, Ordering::Relaxed);
+        from
+    }
+
+    /// Where that begins what the one who abandoned keeps, if he does.
+    pub(super) fn rest(&self) -> Option<usize> {
+        Some(self.rest.load(Ordering::Relaxed)).filter(|rest| *rest != NOBODY)
+    }
+}
