@@ -243,6 +243,12 @@ impl<P: PacketPerms> Packet<P> {
         }
     }
 
+    /// Whether all before `start` is known to have ended.
+    fn ended_before(&self, start: u64) -> bool {
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        self.state.is_in_parts() && self.progress.has_ended(start)
+    }
+
     /// The one who abandoned it becomes the keeper of what has ended and was not delivered, unless something
     /// is in flight: then its finisher does. Whether there is anything to tell the object.
     pub(crate) fn keep_rest(&self, found: Abandon) -> bool {

@@ -122,7 +122,10 @@ impl<P: PacketPerms> Fragment<P> {
         match unsafe { packet.as_ref() }.state().let_go() {
             Finish::Delivered => None,
             Finish::Orphaned | Finish::HandOut => {
-                Some(Part { packet, start, len, good: if good { len } else { 0 } })
+                // SAFETY: it still counts.
+                let in_order = unsafe { packet.as_ref() }.ended_before(start);
+                let good = if good { len } else { 0 };
+                Some(Part { packet, start, len, good, in_order })
             }
         }
     }
@@ -166,7 +169,7 @@ impl<P: PacketPerms> fmt::Debug for Fragment<P> {
 /// are initialised, and its end was told to the packet's progress.
 #[cold]
 pub(super) unsafe fn hand_out<P: PacketPerms>(part: Part<P>, rest: Error) -> Option<Part<P>> {
-    let Part { packet, start, len, good } = part;
+    let Part { packet, start, len, good, .. } = part;
     // SAFETY: the fragment is counted, so the packet is there, and with it its share of the output.
     let output = unsafe {
         let output = packet.as_ref().output();

@@ -48,18 +48,20 @@ impl Progress {
     }
 
     /// The part of `len` bytes from `start` on has ended: nobody writes them any more. For the one who had it,
-    /// before anybody is told.
+    /// before anybody is told. Whether all before it has: then what was done to those bytes is visible.
     #[inline]
-    pub(super) fn end(&self, start: usize, len: usize) {
+    pub(super) fn end(&self, start: usize, len: usize) -> bool {
+        let ended = self.ended.load(Ordering::Acquire);
         // Of all parts that are there at a time, one starts here; empty ones change nothing.
-        if self.ended.load(Ordering::Acquire) == start {
+        if ended == start && len > 0 {
             self.ended.store(start.saturating_add(len), Ordering::Release);
         }
+        ended >= start
     }
 
-    /// Whether all `len` bytes have ended. Then all that their finishers did is visible.
-    pub(super) fn has_ended(&self, len: usize) -> bool {
-        self.ended.load(Ordering::Acquire) == len
+    /// Whether all up to `end` has ended. Then what was done to those bytes is visible.
+    pub(super) fn has_ended(&self, end: usize) -> bool {
+        self.ended.load(Ordering::Acquire) >= end
     }
 
     /// All up to `end` was delivered, or counts as that.
@@ -71,23 +73,21 @@ impl Progress {
         self.given.load(Ordering::Relaxed)
     }
 
-    /// Become the keeper of what ends at `end`, of which the caller's own part begins at `start`. Where it
-    /// begins: before `start` if what ended there has no keeper, at `start` if it has or is in flight, and at
-    /// `end` if another one keeps it all.
+    /// Become the keeper of what ends at `end`, of which the caller's own part begins at `start`, where all
+    /// before has ended. Where it begins: at `start` or before it, or at `end` if another one keeps it all.
     pub(super) fn claim(&self, start: usize, end: usize) -> usize {
-        if self.ended.load(Ordering::Acquire) < start {
-            return start;
-        }
         let mut given = self.given();
         while given < end {
-            let claimed =
-                self.given.compare_exchange_weak(given, end, Ordering::Relaxed, Ordering::Relaxed);
-            match claimed {
+            match self.exchange_given(given, end) {
                 Ok(_) => return given.min(start),
                 Err(now) => given = now,
             }
         }
         end
+    }
+
+    fn exchange_given(&self, from: usize, to: usize) -> Result<usize, usize> {
+        self.given.compare_exchange_weak(from, to, Ordering::Relaxed, Ordering::Relaxed)
     }
 
     /// [`claim`](Self::claim) for the one who abandons, when all `len` bytes have ended. Where it begins.

@@ -92,6 +92,13 @@ pub(crate) enum Finish {
     HandOut,
 }
 
+/// Whether progress is kept of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parts {
+    Whole,
+    Counted,
+}
+
 /// What `abandon` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Abandon {
@@ -228,10 +235,15 @@ impl State {
     }
 
     /// Finish the only fragment there ever was, where all is good and nobody waits yet: most of those that
-    /// end at once. False: it was not so, and [`finish`](Self::finish) is to follow.
+    /// end at once. Else [`finish`](Self::finish) is to follow.
     #[inline]
-    pub(crate) fn finish_at_once(&self) -> bool {
-        self.word.load(Ordering::Acquire) == ONE && self.exchange(ONE, 0).is_ok()
+    pub(crate) fn finish_at_once(&self) -> Result<(), Parts> {
+        let word = self.word.load(Ordering::Acquire);
+        if word == ONE && self.exchange(ONE, 0).is_ok() {
+            return Ok(());
+        }
+        // Said before the packet could be in several hands, and not taken back.
+        Err(if word & IN_PARTS == 0 { Parts::Whole } else { Parts::Counted })
     }
 
     /// Finish one fragment, and wake the observer after the last. Only the fragment's owner may, once.
@@ -399,7 +411,6 @@ impl State {
     }
 
     /// Whether progress is kept.
-    #[inline]
     pub(crate) fn is_in_parts(&self) -> bool {
         self.word.load(Ordering::Relaxed) & IN_PARTS != 0
     }

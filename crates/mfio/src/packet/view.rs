@@ -12,7 +12,7 @@ use super::{
     output::Output,
     perms::{Drainable, Fillable, PacketPerms, Write},
     pool,
-    state::Finish,
+    state::{Finish, Parts},
 };
 use crate::error::{Error, ErrorKind, Tried};
 
@@ -331,12 +331,10 @@ unsafe fn finish_as<P: PacketPerms>(
     if good < len {
         header.state.fail(start + good, rest());
     }
-    if header.state.finish_at_once() {
-        return Ended::Delivered;
-    }
-    let part = Part { packet, start, len, good };
-    if header.state.is_in_parts() {
-        header.progress.end(part.memory_start(), usize::try_from(len).unwrap_or(0));
+    let Err(parts) = header.state.finish_at_once() else { return Ended::Delivered };
+    let mut part = Part { packet, start, len, good, in_order: false };
+    if parts == Parts::Counted {
+        part.in_order = header.progress.end(part.memory_start(), part.memory_len());
     }
     match header.state.finish() {
         Finish::Delivered => Ended::Delivered,
@@ -355,9 +353,15 @@ pub(super) struct Part<P: PacketPerms> {
     pub(super) start: u64,
     pub(super) len: u64,
     pub(super) good: u64,
+    /// Whether it is known that all before it has ended.
+    pub(super) in_order: bool,
 }
 
 impl<P: PacketPerms> Part<P> {
+    fn memory_len(&self) -> usize {
+        usize::try_from(self.len).unwrap_or(0)
+    }
+
     fn memory_start(&self) -> usize {
         // Inside a packet, whose length is a `usize`.
         usize::try_from(self.start).unwrap_or(usize::MAX)
@@ -374,13 +378,13 @@ impl<P: PacketPerms> Part<P> {
     pub(super) unsafe fn orphaned(self) -> OrphanedView<P> {
         // SAFETY: the fragment is counted.
         let header = unsafe { self.packet.as_ref() };
-        let Self { packet, start, len, good } = self;
+        let Self { packet, start, good, .. } = self;
         // A failure before it parts it from what is good further down.
-        if !header.state.is_in_parts() || header.error_clamp() < start {
+        if !self.in_order || header.error_clamp() < start {
             return OrphanedView { packet, start, good };
         }
         let own = self.memory_start();
-        let end = own.saturating_add(usize::try_from(len).unwrap_or(0));
+        let end = own.saturating_add(self.memory_len());
         let from = super::widen(header.progress.claim(own, end));
         OrphanedView { packet, start: from, good: (start + good).saturating_sub(from) }
     }

@@ -182,13 +182,14 @@ impl Model {
             self.fail(piece.start + good, rest);
         }
         self.outstanding -= 1;
+        let in_order = self.was_split && self.ended >= piece.start;
         if self.ended == piece.start {
             self.ended += piece.len;
         }
         let orphaned = self.stage == Stage::Gone;
         // These two give nobody a chance to look.
         let kept = orphaned && !matches!(how.means, Means::Drop | Means::Error);
-        let from = if kept { self.claim(piece) } else { piece.start };
+        let from = if kept && in_order { self.claim(piece) } else { piece.start };
         let len = (piece.start + good).saturating_sub(from);
         self.kept += usize::from(kept);
         let ends = self.outstanding == 0 && !orphaned;
@@ -201,7 +202,7 @@ impl Model {
     /// Where that begins what the finisher of a piece gets, now that nobody waits.
     fn claim(&mut self, piece: Piece) -> u64 {
         let end = piece.start + piece.len;
-        if !self.was_split || self.ended < piece.start || (self.clamp() as u64) < piece.start {
+        if (self.clamp() as u64) < piece.start {
             return piece.start;
         }
         let from = if self.given < end { self.given.min(piece.start) } else { end };
