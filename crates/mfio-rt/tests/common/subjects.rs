@@ -37,7 +37,7 @@ impl Subject for Native {
     fn run(&self, task: Task<Self::Dir>) {
         let Self { builder, local, executor } = *self;
         limited(move || {
-            let place = tempfile::tempdir().unwrap();
+            let place = place(executor);
             let path = place.path().to_owned();
             if local {
                 executor.run_local(builder().build_local().unwrap(), move |rt| {
@@ -64,6 +64,21 @@ impl Subject for Native {
     fn odd_name(&self) -> Option<PathBuf> {
         odd_name()
     }
+}
+
+/// An empty directory: on disk for the own executor, in memory for the others where there is such a place. Every
+/// case has been on disk then, and a disk that has to sync takes longer than everything else. Runs that repeat
+/// the suite in another build (sanitizers) say so, and have all in memory.
+fn place(executor: Executor) -> tempfile::TempDir {
+    const IN_MEMORY: &str = "/dev/shm";
+    /// Far more than any case leaves at a time.
+    const ROOM: u64 = 1 << 30;
+    let roomy = |disk: rustix::fs::StatVfs| disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM;
+    let again = executor != Executor::Own || std::env::var_os("MFIO_KIT_IN_MEMORY").is_some();
+    if again && rustix::fs::statvfs(IN_MEMORY).is_ok_and(roomy) {
+        return tempfile::tempdir_in(IN_MEMORY).unwrap();
+    }
+    tempfile::tempdir().unwrap()
 }
 
 /// A runtime in memory, made anew for each case.
