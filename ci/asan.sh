@@ -3,6 +3,7 @@
 set -euo pipefail
 . ci/env.sh
 lane_target asan
+export MFIO_KIT_IN_MEMORY=1
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" MFIO_TEST_LIMIT_S=180
 # More memory than there is gets an error, as without the sanitizer.
 export ASAN_OPTIONS=allocator_may_return_null=1

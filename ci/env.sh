@@ -3,6 +3,9 @@
 CACHE=${MFIO_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mfio-ci}
 HOST=x86_64-unknown-linux-gnu
 export CARGO_TERM_COLOR=never
+# Most of the sources are new to a lane when it runs: keeping what the next small change could use costs
+# a third more time and twice the room.
+export CARGO_INCREMENTAL=0
 
 # Lines worth showing of a lane that went well.
 CLOSING_LINES='^(test result:|mutants:|canary:|check:|skipped|all counts)'
@@ -19,8 +22,12 @@ lane_target() { export CARGO_TARGET_DIR="$CACHE/$1"; }
 # targets and under sanitizers. The default toolchain stays what it is outside this shell.
 use_debian_toolchain() { export PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1; }
 
-# For lanes that run instrumented code. tests/executors.rs drives every executor there; all of the
-# conformance kit in each of them as well would take minutes and run no other code.
+# Tests panic on purpose by the hundred, and sanitizers tell where they are by themselves: what a panic
+# says is enough.
+export RUST_BACKTRACE=${MFIO_BACKTRACE:-0}
+
+# For lanes that run what the tests lane runs in another build. tests/executors.rs drives every executor
+# there; all of the conformance kit in each of them as well would take minutes and run no other code.
 OWN_EXECUTOR_ONLY=(--skip '::tokio_' --skip '::smol::')
 
 # Runs cargo with the arguments given, and fails where no test ran: a lane that tests nothing
