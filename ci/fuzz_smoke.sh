@@ -5,7 +5,7 @@ set -euo pipefail
 . ci/env.sh
 lane_target fuzz_smoke
 HOME_OF_RUNS="$CACHE/fuzz_smoke"
-SECONDS_EACH=${MFIO_FUZZ_S:-20}
+SECONDS_EACH=${MFIO_FUZZ_S:-10}
 # A target that got less far than this in that time was not run, it was stuck.
 LEAST_RUNS=100
 # Lengths of scripts, in bytes: longer ones find nothing that these do not.
