@@ -162,7 +162,7 @@ fn a_runtime_dropped_with_thousands_in_flight() {
                     println!("driven {driven}, futures kept {keep_futures}");
                     let mut pipe = fifo(dir.path(), "pipe");
                     // Each of them has a thread of a pool to itself, and there is a limit to threads.
-                    let endless = if name.ends_with("thread") { 100 } else { 1000 };
+                    let endless = if common::waits_in_the_pool(name) { 100 } else { 1000 };
                     let (mut pending, file, stream) =
                         rt.block_on(leave_in_flight(&rt, dir.path(), endless));
                     if driven {

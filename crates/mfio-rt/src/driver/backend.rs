@@ -6,6 +6,8 @@ use mfio::error::{Error, ErrorKind, Result, Tried};
 #[cfg(target_os = "linux")]
 use super::io_uring::{IoUring, MIN_ENTRIES, Mode, RingOptions};
 use super::op::{Ended, Op, RequestId};
+#[cfg(unix)]
+use super::poll::Mio;
 use super::pool::PoolLimits;
 use super::report::{Refused, RingReport};
 use super::sys::Signal;
@@ -26,7 +28,13 @@ impl Backend {
 
     /// Those that this system could have, best first.
     pub(crate) const fn here() -> &'static [Self] {
-        if cfg!(target_os = "linux") { &[Self::IoUring, Self::Thread] } else { &[Self::Thread] }
+        if cfg!(target_os = "linux") {
+            &[Self::IoUring, Self::Mio, Self::Thread]
+        } else if cfg!(unix) {
+            &[Self::Mio, Self::Thread]
+        } else {
+            &[Self::Thread]
+        }
     }
 
     pub(crate) const fn name(self) -> &'static str {
@@ -88,6 +96,8 @@ impl DriverOptions {
 pub(crate) enum Driver {
     #[cfg(target_os = "linux")]
     IoUring(Box<IoUring>),
+    #[cfg(unix)]
+    Mio(Mio),
     Threads(Threads),
 }
 
@@ -101,6 +111,8 @@ impl Driver {
                     Err(refusal) => Err(refusal.error()),
                 }
             }
+            #[cfg(unix)]
+            Backend::Mio => Mio::new(options.pool_limits()).map(Self::Mio),
             Backend::Thread => Threads::new(options.pool_limits()).map(Self::Threads),
             _ => {
                 let _ = owner;
@@ -113,6 +125,8 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::IoUring(_) => Backend::IoUring.name(),
+            #[cfg(unix)]
+            Self::Mio(_) => Backend::Mio.name(),
             Self::Threads(_) => Backend::Thread.name(),
         }
     }
@@ -122,6 +136,8 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::IoUring(driver) => driver.wants_nonblocking(),
+            #[cfg(unix)]
+            Self::Mio(_) => true,
             Self::Threads(_) => true,
         }
     }
@@ -131,6 +147,8 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::IoUring(driver) => driver.submit(op, ended),
+            #[cfg(unix)]
+            Self::Mio(driver) => driver.submit(op, ended),
             Self::Threads(driver) => driver.submit(op, ended),
         }
     }
@@ -140,6 +158,8 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::IoUring(driver) => driver.cancel(id, hint, ended),
+            #[cfg(unix)]
+            Self::Mio(driver) => driver.cancel(id, hint, ended),
             Self::Threads(driver) => driver.cancel(id, hint, ended),
         }
     }
@@ -150,6 +170,8 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::IoUring(driver) => driver.drive(wait, ended),
+            #[cfg(unix)]
+            Self::Mio(driver) => driver.drive(wait, ended),
             Self::Threads(driver) => driver.drive(wait, ended),
         }
     }
@@ -159,6 +181,8 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::IoUring(driver) => driver.signal(),
+            #[cfg(unix)]
+            Self::Mio(driver) => driver.signal(),
             Self::Threads(driver) => driver.signal(),
         }
     }
@@ -168,6 +192,8 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::IoUring(driver) => driver.handle().map(OsHandle::from),
+            #[cfg(unix)]
+            Self::Mio(driver) => driver.handle(),
             Self::Threads(driver) => driver.signal().handle(),
         }
     }
@@ -176,6 +202,8 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::IoUring(driver) => driver.counters(),
+            #[cfg(unix)]
+            Self::Mio(driver) => driver.counters(),
             Self::Threads(driver) => driver.counters(),
         }
     }
@@ -185,6 +213,8 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::IoUring(driver) => driver.end(ended),
+            #[cfg(unix)]
+            Self::Mio(driver) => driver.end(ended),
             Self::Threads(driver) => driver.end(ended),
         }
     }

@@ -6,10 +6,18 @@ use std::time::Duration;
 
 mod backend;
 pub(crate) mod blocking;
+pub(crate) mod dispatch;
 #[cfg(target_os = "linux")]
 pub(crate) mod io_uring;
 pub(crate) mod op;
+#[cfg(unix)]
+pub(crate) mod poll;
 pub(crate) mod pool;
+#[cfg(unix)]
+pub(crate) mod ready;
+#[cfg(not(unix))]
+#[path = "unready.rs"]
+pub(crate) mod ready;
 pub(crate) mod report;
 pub(crate) mod segments;
 pub(crate) mod slots;
@@ -22,6 +30,7 @@ pub(crate) mod task;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod threads;
+pub(crate) mod timer;
 
 pub(crate) use crate::reply;
 pub(crate) use backend::{Backend, Driver, DriverOptions, Owner, leaked_requests, ring_report};

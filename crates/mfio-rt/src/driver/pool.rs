@@ -26,7 +26,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Set in the hint of an operation that the pool has; the other 63 bits are the pool's own.
+/// Set in the hint of an operation that the pool has; the lower 62 bits are the pool's own.
 pub(crate) const POOL_HINT: u64 = 1 << 63;
 
 /// Threads at most. Enough for the queue of a fast disk and for as many slow paths (a named pipe

@@ -1,9 +1,9 @@
 //! Slots whose keys outlive them: a key that was used before names nothing, not the next tenant.
 
-/// What a key's upper half may count to. One bit is left to whoever hands the keys on.
-const GENERATIONS: u32 = 1 << 31;
+/// What a key's upper half may count to. Two bits are left to whoever hands the keys on.
+const GENERATIONS: u32 = 1 << 30;
 
-/// A table of values with keys that are never valid twice (until a slot was used 2^31 times).
+/// A table of values with keys that are never valid twice (until a slot was used 2^30 times).
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     slots: Vec<Slot<T>>,
@@ -26,7 +26,7 @@ impl<T> Slots<T> {
         self.slots.len() - self.free.len()
     }
 
-    /// Puts `value` in and says under which key. Keys use the lower 63 bits. A full table (2^32
+    /// Puts `value` in and says under which key. Keys use the lower 62 bits. A full table (2^32
     /// values) gives the value back.
     pub(crate) fn insert(&mut self, value: T) -> Result<u64, T> {
         if let Some(index) = self.free.pop() {
@@ -48,6 +48,14 @@ impl<T> Slots<T> {
         let (index, generation) = parts(key)?;
         let slot = self.slots.get(index as usize)?;
         slot.value.as_ref().filter(|_| slot.generation == generation)
+    }
+
+    /// As [`get`](Self::get), to change it.
+    #[allow(dead_code, reason = "what waits for readiness changes; not every system has that")]
+    pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut T> {
+        let (index, generation) = parts(key)?;
+        let slot = self.slots.get_mut(index as usize)?;
+        slot.value.as_mut().filter(|_| slot.generation == generation)
     }
 
     /// Takes the value under `key` out, if it is still there.

@@ -11,11 +11,12 @@ use mfio::io::{IoFut, PacketIo, PacketIoExt};
 use mfio::packet::perms::{PacketPerms, Read, Write};
 use mfio::packet::{AllocatedView, BoundPacketView, VecPacket, VectoredPacket};
 use socket2::Socket;
+#[cfg(unix)]
+use socket2::{Domain, Type};
 use std::cell::RefCell;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
@@ -213,6 +214,33 @@ impl TestHome {
         self.hint.load(Ordering::Relaxed)
     }
 
+    /// A receive of up to `len` bytes.
+    pub(crate) fn receive(self: &Arc<Self>, socket: &Arc<OsSocket>, len: usize) -> Op {
+        self.ask(socket, pieces_to_fill(&[len]).0)
+    }
+
+    /// A send of `bytes`.
+    pub(crate) fn send(self: &Arc<Self>, socket: &Arc<OsSocket>, bytes: &[u8]) -> Op {
+        self.ask(socket, pieces_to_drain(&[bytes]).0)
+    }
+
+    pub(crate) fn is_back(&self) -> bool {
+        self.came.lock().unwrap().is_some()
+    }
+
+    /// The bytes that it received.
+    pub(crate) fn received(&self) -> Vec<u8> {
+        match self.take() {
+            Some((mut op, Answer::Moved(moved))) => {
+                let SocketWork::Receive(pieces) = &mut op.work else { panic!("not a receive") };
+                let bytes = pieces.unfill();
+                assert_eq!(bytes.len(), moved);
+                bytes
+            }
+            other => panic!("nothing was received: {other:?}"),
+        }
+    }
+
     /// What has come back, if anything has.
     pub(crate) fn take(&self) -> Option<(Box<SocketOp>, Answer)> {
         self.came.lock().unwrap().take()
@@ -288,6 +316,16 @@ pub(crate) fn times_open(path: &Path) -> usize {
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return 0 };
     let targets = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
     targets.filter(|target| *target == path).count()
+}
+
+/// Two sockets that are connected, and do not block.
+#[cfg(unix)]
+pub(crate) fn socket_pair() -> (Arc<OsSocket>, Arc<OsSocket>) {
+    let (near, far) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+    for socket in [&near, &far] {
+        socket.set_nonblocking(true).unwrap();
+    }
+    (Arc::new(near.into()), Arc::new(far.into()))
 }
 
 /// A named pipe in a directory of its own: opening one end blocks until the other is opened.

@@ -159,7 +159,7 @@ impl Default for NativeRt {
 macro_rules! runtime {
     ($rt:ident) => {
         impl $rt {
-            /// The backend that serves it: `"io_uring"` or `"thread"`.
+            /// The backend that serves it: `"io_uring"`, `"mio"` or `"thread"`.
             #[must_use]
             pub fn backend_name(&self) -> &'static str {
                 self.core.name()

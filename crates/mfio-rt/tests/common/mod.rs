@@ -75,8 +75,17 @@ pub(crate) fn is_alone(name: &str) -> bool {
 }
 
 /// A builder for each backend that this system could have, by name.
-pub(crate) fn builders() -> [(&'static str, Builder); 2] {
-    [("io_uring", NativeRt::builder().io_uring(true)), ("thread", NativeRt::builder().thread(true))]
+pub(crate) fn builders() -> [(&'static str, Builder); 3] {
+    [
+        ("io_uring", NativeRt::builder().io_uring(true)),
+        ("mio", NativeRt::builder().mio(true)),
+        ("thread", NativeRt::builder().thread(true)),
+    ]
+}
+
+/// Whether a request on a pipe that waits keeps a thread of the pool to itself, and cannot be taken back.
+pub(crate) fn waits_in_the_pool(name: &str) -> bool {
+    name.ends_with("thread") || name.ends_with("mio")
 }
 
 /// A runtime for any thread on each backend that works here.

@@ -40,7 +40,13 @@ pub(crate) use linux::{
 };
 pub(crate) use signal::Signal;
 pub(crate) use socket::{Accepted, OsSocket, internet};
+#[cfg(unix)]
+pub(crate) use std::os::fd::RawFd;
+#[cfg(windows)]
+pub(crate) use std::os::windows::io::RawSocket as RawFd;
 pub(crate) use system::{Listing, OsDir, OsPath, interrupted, not_ready};
+#[cfg(unix)]
+pub(crate) use unix::PollList;
 #[cfg(target_os = "linux")]
 pub(crate) use unix::{
     dir_error, dir_flags, mode_of, open_error, open_flags, open_mode, rename_error,

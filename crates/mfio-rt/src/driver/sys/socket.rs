@@ -103,6 +103,20 @@ impl OsSocket {
         }
     }
 
+    /// How the connecting in the background has ended, if it has: to be asked at any time. An end that is an
+    /// error is told once.
+    pub(crate) fn connect_outcome(&self) -> Option<Result<()>> {
+        if let Err(error) = self.connected() {
+            return Some(Err(error));
+        }
+        // No error yet is no connection yet.
+        match self.0.peer_addr() {
+            Ok(_) => Some(Ok(())),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
+            Err(error) => Some(Err(error_of_std(error, Tried::Connect))),
+        }
+    }
+
     /// One connection that waits.
     pub(crate) fn accept(&self) -> Result<Accepted> {
         match self.0.accept() {

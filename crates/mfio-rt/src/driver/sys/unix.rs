@@ -3,6 +3,7 @@
 
 mod dir;
 mod metadata;
+mod poll;
 
 use super::super::segments::IoVec;
 use super::file::OsFile;
@@ -32,6 +33,7 @@ pub(super) use metadata::metadata_of_stat;
 pub(super) use metadata::metadata_of_std;
 #[cfg(target_os = "linux")]
 pub(super) use metadata::{STAT_BLOCK, file_type_of_mode};
+pub(crate) use poll::PollList;
 
 /// A path without a zero byte, ended by one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -337,9 +339,10 @@ pub(super) const SEND_FLAGS: i32 =
 #[cfg(target_vendor = "apple")]
 pub(super) const SEND_FLAGS: i32 = SendFlags::DONTWAIT.bits().cast_signed();
 
-/// Whether a connect goes on in the background.
+/// Whether a connect goes on in the background, as one does that a signal cut off. `EAGAIN` is none of these:
+/// a peer of this host has no room for one more that waits, and nothing was begun.
 pub(super) fn is_connecting(code: i32) -> bool {
-    code == Errno::INPROGRESS.raw_os_error() || code == Errno::AGAIN.raw_os_error()
+    code == Errno::INPROGRESS.raw_os_error() || code == Errno::INTR.raw_os_error()
 }
 
 /// Whether a non-blocking object has nothing to give, or no room, just now.

@@ -2,11 +2,13 @@
 //!
 //! # How it works
 //!
-//! An operation goes to the blocking [`Pool`]; a thread makes the system call and puts the outcome
-//! where [`drive`](Threads::drive) collects it, and raises the [`Signal`], whose handle thereby
-//! becomes readable. Points in time are kept by one [`Timer`] thread, started with the first of
-//! them: the handle must become readable at the right time even when a foreign loop, and not this
-//! driver, sleeps on it.
+//! An operation on a file or a path goes to the blocking pool; a thread makes the system call and puts the
+//! outcome where [`drive`](Threads::drive) collects it, and raises the [`Signal`], whose handle thereby
+//! becomes readable. Sockets are waited for by one thread, the [`Watcher`], in one `poll(2)`, started with
+//! the first of them that is not ready; the calls are made by whoever drives, and do not wait. So a
+//! thousand idle receives take one thread, and none from the pool. Points in time are kept by one timer
+//! thread, started with the first of them: the handle must become readable at the right time even when a
+//! foreign loop, and not this driver, sleeps on it.
 //!
 //! # Why this way
 //!
@@ -21,64 +23,39 @@
 //!   queue, or lets go of its outcome; the call itself runs to its end. Opening a named pipe that
 //!   nobody ever opens from the other side keeps one thread for ever.
 //! - With all threads in such calls, what is queued waits.
+//! - What a socket becomes ready for passes a thread on its way, and waiting for n sockets costs n steps.
 
-mod timer;
-
+use super::dispatch::Dispatch;
 use super::op::{Ended, Op, RequestId};
-use super::pool::{END_PATIENCE, POOL_HINT, Pool, PoolLimits};
+use super::pool::PoolLimits;
+use super::ready::Watcher;
 use super::sys::Signal;
 use super::{Counters, Wait};
 use mfio::error::Result;
-use timer::Timer;
 
 /// Operations done by threads in plain system calls.
 #[derive(Debug)]
 pub(crate) struct Threads {
-    pool: Pool,
-    timer: Timer,
+    dispatch: Dispatch<Watcher>,
     signal: Signal,
-    counters: Counters,
 }
 
 impl Threads {
     /// A driver without a thread yet. Fails where the system has no handle left to give.
     pub(crate) fn new(limits: PoolLimits) -> Result<Self> {
         let signal = Signal::new()?;
-        Ok(Self {
-            pool: Pool::new(signal.clone(), limits),
-            timer: Timer::new(signal.clone()),
-            signal,
-            counters: Counters::default(),
-        })
+        let watcher = Watcher::new(signal.clone());
+        Ok(Self { dispatch: Dispatch::new(watcher, &signal, limits), signal })
     }
 
     /// Takes `op`. What ends at once, in whatever way, is put into `ended`.
     pub(crate) fn submit(&mut self, op: Op, ended: &mut Ended) {
-        let before = ended.len();
-        self.counters.requests += 1;
-        if let Some(deadline) = op.deadline() {
-            self.timer.submit(op, deadline, ended);
-        } else {
-            self.counters.pooled += 1;
-            self.pool.submit(op, ended);
-        }
-        self.count_completions(before, ended);
+        self.dispatch.submit(op, ended);
     }
 
     /// Takes the request back if no thread has begun with it; else it runs to its end.
     pub(crate) fn cancel(&mut self, id: RequestId, hint: u64, ended: &mut Ended) {
-        let before = ended.len();
-        self.counters.cancels += 1;
-        let found = if hint & POOL_HINT == 0 {
-            self.timer.cancel(id, hint, ended)
-        } else {
-            self.pool.cancel(id, hint, ended)
-        };
-        if !found {
-            self.timer.cancel_all(id, ended);
-            self.pool.cancel_all(id, ended);
-        }
-        self.count_completions(before, ended);
+        self.dispatch.cancel(id, hint, ended);
     }
 
     /// Collects what has ended into `ended`. With nothing there, and a wait asked for, sleeps first,
@@ -91,11 +68,10 @@ impl Threads {
             && ended.len() == before
             && !raised
         {
-            self.counters.system_calls += 1;
+            self.dispatch.counters.system_calls += 1;
             self.signal.wait(timeout)?;
             self.collect(ended);
         }
-        self.count_completions(before, ended);
         Ok(())
     }
 
@@ -104,17 +80,14 @@ impl Threads {
         // In this order: what is published before a raise is seen by whoever drains first.
         let raised = self.signal.drain();
         if raised {
-            self.counters.system_calls += 1;
-            self.counters.wakes += 1;
+            self.dispatch.counters.system_calls += 1;
+            self.dispatch.counters.wakes += 1;
         }
-        self.pool.collect(ended);
-        self.timer.collect(ended);
+        self.dispatch.collect(ended);
+        for (fd, ready) in self.dispatch.poller().take() {
+            self.dispatch.told(fd, ready, ended);
+        }
         raised
-    }
-
-    fn count_completions(&mut self, before: usize, ended: &Ended) {
-        let new = ended.len().saturating_sub(before);
-        self.counters.completions += u64::try_from(new).unwrap_or(u64::MAX);
     }
 
     /// What makes the handle readable, and ends a sleeping drive, from any thread.
@@ -125,19 +98,17 @@ impl Threads {
     /// Requests that were taken and not given back yet.
     #[cfg(test)]
     pub(crate) fn in_flight(&self) -> usize {
-        self.pool.in_flight() + self.timer.in_flight()
+        self.dispatch.in_flight()
     }
 
     /// What the driver has done so far.
     pub(crate) fn counters(&self) -> Counters {
-        self.counters
+        self.dispatch.counters
     }
 
-    /// Ends the driver: what has not begun is cancelled, what runs is waited for a short time; a call
-    /// that takes longer is finished by its own thread when it returns.
+    /// Ends the driver: see [`Dispatch::end`].
     pub(crate) fn end(self, ended: &mut Ended) {
-        self.timer.end(ended);
-        self.pool.end(END_PATIENCE, ended);
+        self.dispatch.end(ended);
     }
 }
 

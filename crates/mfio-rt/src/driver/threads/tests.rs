@@ -127,7 +127,7 @@ fn deadlines_are_cancelled_once_and_leave_nothing() {
             assert_eq!(value(pending).unwrap_err().kind(), ErrorKind::Cancelled);
         }
         assert_eq!(driver.in_flight(), 1);
-        assert!(driver.timer.queue_len() < 100);
+        assert!(driver.dispatch.deadlines() < 100);
     });
 }
 
@@ -185,6 +185,33 @@ fn the_handle_is_quiet_when_all_was_collected() {
         driver.signal().wait(soon).unwrap();
         driver.drive(Wait::No, &mut ended).unwrap();
         assert!(!driver.signal().wait(soon).unwrap());
+    });
+}
+
+#[test]
+#[cfg(unix)]
+fn bytes_for_a_socket_arrive_by_the_handle_alone() {
+    within_limits(|| {
+        let mut driver = driver();
+        let mut ended = Ended::new();
+        let (near, far) = testing::socket_pair();
+        let lane = Arc::new(testing::TestHome::default());
+        for round in 0..100_u8 {
+            driver.submit(lane.receive(&near, 9), &mut ended);
+            assert!(ended.is_empty());
+            assert_eq!(far.send(&[round]).unwrap(), 1);
+            while ended.is_empty() {
+                driver.drive(Wait::Until(None), &mut ended).unwrap();
+            }
+            finish_all(&mut ended);
+            assert_eq!(lane.received(), [round]);
+        }
+        assert_eq!(driver.in_flight(), 0);
+        // One that waits at the end is told so, and the thread is gone.
+        driver.submit(lane.receive(&near, 9), &mut ended);
+        driver.end(&mut ended);
+        finish_one(&mut ended);
+        assert_eq!(lane.error().kind(), ErrorKind::Cancelled);
     });
 }
 

@@ -20,7 +20,7 @@ const STACK_BYTES: usize = 128 << 10;
 /// One thread that knows what is due next. It starts with the first deadline and ends with the
 /// driver.
 #[derive(Debug)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,7 +44,7 @@ struct State {
 impl Timer {
     /// A timer without its thread yet. `signal` is raised when there is something to
     /// [`collect`](Self::collect).
-    pub(super) fn new(signal: Signal) -> Self {
+    pub(crate) fn new(signal: Signal) -> Self {
         let state = State {
             waiting: Slots::new(),
             order: BinaryHeap::new(),
@@ -56,7 +56,7 @@ impl Timer {
     }
 
     /// Ends `op` when `deadline` has come; at once if it has, or if no thread can be had.
-    pub(super) fn submit(&mut self, op: Op, deadline: Instant, ended: &mut Ended) {
+    pub(crate) fn submit(&mut self, op: Op, deadline: Instant, ended: &mut Ended) {
         if deadline <= Instant::now() {
             return ended.push((op, Answer::value(())));
         }
@@ -86,7 +86,7 @@ impl Timer {
     /// Takes the request named `id` back if it is not due yet.
     ///
     /// Says whether it was found.
-    pub(super) fn cancel(&self, id: RequestId, hint: u64, ended: &mut Ended) -> bool {
+    pub(crate) fn cancel(&self, id: RequestId, hint: u64, ended: &mut Ended) -> bool {
         let mut state = self.shared.state();
         if state.waiting.get(hint).is_none_or(|op| op.id() != id) {
             return false;
@@ -99,7 +99,7 @@ impl Timer {
     }
 
     /// Takes back all requests of this name.
-    pub(super) fn cancel_all(&self, id: RequestId, ended: &mut Ended) {
+    pub(crate) fn cancel_all(&self, id: RequestId, ended: &mut Ended) {
         let mut state = self.shared.state();
         let cancelled = state.waiting.remove_where(|op| op.id() == id);
         state.forget_cancelled();
@@ -108,7 +108,7 @@ impl Timer {
     }
 
     /// Moves what is due into `ended`.
-    pub(super) fn collect(&self, ended: &mut Ended) {
+    pub(crate) fn collect(&self, ended: &mut Ended) {
         if self.thread.is_some() {
             ended.append(&mut self.shared.state().done);
         }
@@ -116,19 +116,19 @@ impl Timer {
 
     /// Requests that were taken and not collected yet.
     #[cfg(test)]
-    pub(super) fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         let state = self.shared.state();
         state.waiting.len() + state.done.len()
     }
 
     /// How many deadlines are remembered, those cancelled included.
     #[cfg(test)]
-    pub(super) fn queue_len(&self) -> usize {
+    pub(crate) fn queue_len(&self) -> usize {
         self.shared.state().order.len()
     }
 
     /// Cancels what is not due, and ends the thread.
-    pub(super) fn end(mut self, ended: &mut Ended) {
+    pub(crate) fn end(mut self, ended: &mut Ended) {
         self.end_in_place(ended);
     }
 
