@@ -82,7 +82,7 @@ pub mod traits {
 
     /// The faces without positions: at a cursor, or on a stream.
     pub mod stream {
-        pub use crate::io::stream::{AsyncRead, AsyncWrite, Sequential};
+        pub use crate::io::stream::{AsyncRead, AsyncWrite, Sequential, ShutdownWrite};
     }
 }
 

@@ -24,7 +24,7 @@ use mfio::{
     error::{ErrorKind, Result},
     io::{ByteLen, PacketIo, Seekable, StdStream},
     packet::{
-        BoundPacketView,
+        BoundPacketView, Packet,
         perms::{Read, Write},
     },
 };
@@ -162,6 +162,89 @@ fn what_came_and_did_not_fit_is_there_when_a_stream_is_taken_apart() {
     assert_eq!((buf, left), ([7], vec![8, 9]));
 }
 
+/// Another adapter, or none, reads on where it stopped.
+#[test]
+fn a_dropped_stream_gives_back_what_it_read_ahead() {
+    for read in 1..=4 {
+        let pipe = Pipe::new();
+        let mut stream = Tokio(StdStream::from(&pipe));
+        assert!(stream.read(&mut [0; 4]).is_pending());
+        pipe.feed(&[6, 7, 8, 9]);
+        let mut buf = [0; 4];
+        assert_eq!(ready(stream.read(&mut buf[..read])), read);
+        drop(stream);
+        pipe.feed(&[10]);
+        let mut rest = [0; 8];
+        let mut stream = Futures(StdStream::from(&pipe));
+        assert_eq!(ready(stream.read(&mut rest)), 5 - read);
+        assert_eq!([&buf[..read], &rest[..5 - read]].concat(), [6, 7, 8, 9, 10]);
+    }
+}
+
+/// Whoever gives a read up, by whichever way.
+#[test]
+fn a_cursor_tells_its_file_of_a_read_that_nobody_waits_for() {
+    struct Told(Ram, AtomicUsize);
+    impl PacketIo<Write, u64> for Told {
+        fn send_io(&self, pos: u64, view: BoundPacketView<Write>) {
+            self.0.send_io(pos, view);
+        }
+        fn cancel_io(&self, packet: &Packet<Write>) {
+            assert!(packet.is_orphaned() && !packet.has_ended());
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let ends: [fn(Seekable<&Told>); 3] = [
+        |at| drop(at),
+        |at| _ = at.into_inner(),
+        |mut at| {
+            at.set_position(3);
+            assert_eq!(at.inner().1.load(Ordering::SeqCst), 1);
+        },
+    ];
+    for end in ends {
+        let file = Told(Ram::new(counting(10), 10), AtomicUsize::new(0));
+        file.0.hold(true);
+        let mut at = Seekable::from(&file);
+        let mut buf = [0; 4];
+        let read = futures_util::AsyncRead::poll_read(Pin::new(&mut at), &mut cx(), &mut buf);
+        assert!(read.is_pending());
+        end(at);
+        assert_eq!(file.1.load(Ordering::SeqCst), 1);
+        file.0.hold(false);
+    }
+}
+
+/// Behind what was written, and once.
+#[test]
+fn closing_a_stream_shuts_its_writing_down() {
+    on_streams(|pipe, stream| {
+        pipe.hold(true);
+        assert_eq!(ready(stream.write(&[1, 2, 3])), 3);
+        assert!(stream.close().is_pending());
+        assert_eq!(pipe.shutdowns(), (0, None), "what was taken is not written yet");
+        pipe.slow_shutdown(true);
+        pipe.hold(false);
+        assert!(stream.close().is_pending());
+        assert!(stream.close().is_pending());
+        pipe.slow_shutdown(false);
+        ready(stream.close());
+        ready(stream.close());
+        assert_eq!(pipe.shutdowns(), (1, Some(3)));
+        pipe.feed(&[4]);
+        assert_eq!(ready(stream.read(&mut [0; 1])), 1, "it can still be read");
+    });
+    on_streams(|pipe, stream| {
+        pipe.hold(true);
+        assert_eq!(ready(stream.write(&[1])), 1);
+        pipe.refuse(ErrorKind::BrokenPipe);
+        assert_eq!(failed(stream.close()), ErrorKind::BrokenPipe);
+        pipe.hold(false);
+        ready(stream.close());
+        assert_eq!(pipe.shutdowns(), (1, Some(0)), "the error came first");
+    });
+}
+
 #[test]
 fn writes_are_behind_by_one_and_say_what_was_taken() {
     on_streams(|pipe, stream| {
@@ -202,7 +285,12 @@ fn a_failed_write_is_reported_by_what_comes_next() {
             assert_eq!(ready(at.write(&vec![1; 1 << 16])), 1 << 16);
         }
         assert_eq!(ready(at.write(&[1])), 1);
-        assert_eq!(failed(at.read(&mut [0; 1])), ErrorKind::WriteZero, "a read reports it, too");
+        assert_eq!(ready(at.read(&mut [0; 1])), 0, "who reads may be somebody else");
+        assert_eq!(failed(at.flush()), ErrorKind::WriteZero);
+        ready(at.flush());
+        assert_eq!(ready(at.write(&[1])), 1);
+        assert_eq!(failed(at.close()), ErrorKind::WriteZero, "so is closing");
+        ready(at.close());
         assert_eq!(file.bytes().len(), 1 << 20);
     });
 }

@@ -9,14 +9,13 @@ use std::io::{Result, SeekFrom};
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use crate::{
-    compat::To,
-    io::{ByteLen, NoPos, PacketIo, Seekable, StdStream},
+    io::{ByteLen, NoPos, PacketIo, Seekable, StdStream, To, stream::ShutdownWrite},
     packet::perms::{Read, Write},
 };
 
 /// Reading and writing, the same for a cursor and for a stream.
 macro_rules! futures_io {
-    ($($type:ident at $pos:ty),*) => {$(
+    ($($type:ident at $pos:ty $(: $closes:path)?);*) => {$(
         impl<Io: PacketIo<Write, $pos> + Unpin> AsyncRead for $type<Io> {
             fn poll_read(
                 self: Pin<&mut Self>,
@@ -31,7 +30,7 @@ macro_rules! futures_io {
             }
         }
 
-        impl<Io: PacketIo<Read, $pos> + Unpin> AsyncWrite for $type<Io> {
+        impl<Io: PacketIo<Read, $pos> + Unpin $(+ $closes)?> AsyncWrite for $type<Io> {
             fn poll_write(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -45,13 +44,13 @@ macro_rules! futures_io {
             }
 
             fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-                AsyncWrite::poll_flush(self, cx)
+                Poll::Ready(Ok(ready!(self.get_mut().poll_close(cx))?))
             }
         }
     )*};
 }
 
-futures_io!(Seekable at u64, StdStream at NoPos);
+futures_io!(Seekable at u64; StdStream at NoPos: ShutdownWrite);
 
 impl<Io: ByteLen + Unpin> AsyncSeek for Seekable<Io> {
     fn poll_seek(self: Pin<&mut Self>, cx: &mut Context<'_>, to: SeekFrom) -> Poll<Result<u64>> {

@@ -10,13 +10,16 @@
 //!   caller who stops polling loses nothing: of a stream the next read gets the bytes, whichever trait it
 //!   uses; at a cursor the position has not moved, and the bytes are read again.
 //! - **Writes are behind.** A write takes its bytes, sends them and says so at once; at most one request is
-//!   in flight, and the next write, flush, close, read at the same cursor or seek waits for it and reports
-//!   its error. A write that is pending has taken nothing. Flush before you drop: what was taken is written
+//!   in flight, and the next write, flush, close, read at the same cursor or seek waits for it. Its error is told
+//!   once, to the next write, flush, close or seek, never to who reads: in a split cursor that is somebody else.
+//!   A write that is pending has taken nothing. Flush before you drop: what was taken is written
 //!   without you, but nobody tells you how that went.
-//!   In a split cursor that may be the reading half: then the writing half's flush has nothing left to report.
 //!   Only these traits wait so: [`AsyncRead`](crate::traits::stream::AsyncRead) and
 //!   [`AsyncWrite`](crate::traits::stream::AsyncWrite) on the same cursor do not, so flush before you change over.
-//! - **Closing flushes.** It shuts nothing down; streams have methods of their own for that.
+//! - **Closing flushes**, and then tells a stream that nothing more is written
+//!   ([`ShutdownWrite`](crate::traits::stream::ShutdownWrite)): the peer of a socket reads to its end. A cursor has
+//!   nothing to shut down.
+//! - **Dropping gives back.** What a stream read ahead returns to it, for the next reader.
 //!
 //! The requests make progress while their backend is driven, so these traits are for code that runs inside
 //! one of its integrations, or its `block_on`.
@@ -33,10 +36,11 @@ use core::{
 use std::io::SeekFrom;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     io::{
-        ByteLen, Flight, NoPos, PacketIo, Seekable, StdStream, is_end, offset,
-        positional::Position, stream::Sequential,
+        ByteLen, Flight, NoPos, PacketIo, Seekable, StdStream, To, is_end, offset,
+        positional::Position,
+        stream::{Sequential, ShutdownWrite},
     },
     packet::{
         Packet, PacketBox, SomeIsEnough,
@@ -53,8 +57,12 @@ const LARGEST: usize = 1 << 16;
 pub(crate) struct Polled<Io, Pos> {
     reading: Reading<Io, Pos>,
     writing: Option<Writing<Pos>>,
+    /// What became of the last write, until somebody who writes hears of it.
+    failed: Option<Error>,
     /// In a lock, as the question for a length need not be `Sync`; it is never contended.
     seeking: Mutex<Option<Seeking>>,
+    /// As above.
+    closing: Mutex<Closing>,
 }
 
 enum Reading<Io, Pos> {
@@ -70,6 +78,7 @@ enum Reading<Io, Pos> {
         from: Pos,
         packet: PacketBox<Write>,
         taken: usize,
+        tell: fn(&Io, &Packet<Write>),
     },
 }
 
@@ -81,15 +90,8 @@ struct Writing<Pos> {
     writes: Option<Waker>,
 }
 
-/// What somebody wants who waits for a write. Of each kind there is one task, as the traits say, and these
-/// need not be the same: halves of a `split` share one cursor.
-#[derive(Clone, Copy)]
-pub(crate) enum To {
-    Read,
-    Write,
-}
-
-/// Two tasks that wait for one write.
+/// Two tasks that wait for one write. Of those who read and those who write there is one each, as the traits
+/// say, and these need not be the same: halves of a `split` share one cursor.
 struct Both([Waker; 2]);
 
 impl Wake for Both {
@@ -125,9 +127,21 @@ enum Seeking {
     End(i64, Pin<Box<dyn Future<Output = Result<u64>> + Send>>),
 }
 
+enum Closing {
+    Open,
+    Asked(Pin<Box<dyn Future<Output = Result<()>> + Send>>),
+    Closed,
+}
+
 impl<Io, Pos> Polled<Io, Pos> {
     pub(crate) fn new() -> Self {
-        Self { reading: Reading::Nothing, writing: None, seeking: Mutex::new(None) }
+        Self {
+            reading: Reading::Nothing,
+            writing: None,
+            failed: None,
+            seeking: Mutex::new(None),
+            closing: Mutex::new(Closing::Open),
+        }
     }
 
     /// Whether nothing is under way.
@@ -140,13 +154,9 @@ impl<Io, Pos> Polled<Io, Pos> {
         !matches!(self.reading, Reading::Nothing)
     }
 
+    /// Whether a write is in flight, or its error is to be told.
     pub(crate) fn has_written(&self) -> bool {
-        self.writing.is_some()
-    }
-
-    /// Let a read go that was not asked for any more, with what it brought: it can be read again.
-    pub(crate) fn forget_read(&mut self) {
-        self.reading = Reading::Nothing;
+        self.writing.is_some() || self.failed.is_some()
     }
 
     /// Let a seek go that was given up: who goes on at the cursor does so where it is.
@@ -154,16 +164,55 @@ impl<Io, Pos> Polled<Io, Pos> {
         *self.seeking.get_mut() = None;
     }
 
-    /// Give up a read. The bytes that came, if they have; else the object hears that nobody waits.
-    pub(crate) fn give_up_read(&mut self, io: &Io) -> Vec<u8> {
-        match core::mem::replace(&mut self.reading, Reading::Nothing) {
-            Reading::Nothing => Vec::new(),
+    /// Give up a read, with what it brought. If it is in flight, the object hears that nobody waits.
+    pub(crate) fn give_up_read(&mut self, io: &Io) {
+        if let Reading::InFlight { mut flight, tell, .. } = self.take_read() {
+            flight.let_go(|packet, _| tell(io, packet));
+        }
+    }
+
+    /// Give up a read, and what it brought to the object.
+    pub(crate) fn give_read_back(&mut self, io: &Io) {
+        match self.take_read() {
+            Reading::Nothing => {}
             Reading::InFlight { mut flight, tell, .. } => {
                 flight.let_go(|packet, _| tell(io, packet));
-                Vec::new()
             }
-            Reading::Came { packet, taken, .. } => came(&packet, taken).into(),
+            Reading::Came { packet, taken, tell, .. } => {
+                packet.give_rest_back(taken);
+                tell(io, &packet);
+            }
         }
+    }
+
+    /// The bytes that came and were not read; if the read is in flight, it is given up.
+    pub(crate) fn read_ahead(&mut self, io: &Io) -> Vec<u8> {
+        if let Reading::Came { packet, taken, .. } = &self.reading {
+            let ahead = came(packet, *taken).into();
+            self.reading = Reading::Nothing;
+            return ahead;
+        }
+        self.give_up_read(io);
+        Vec::new()
+    }
+
+    fn take_read(&mut self) -> Reading<Io, Pos> {
+        core::mem::replace(&mut self.reading, Reading::Nothing)
+    }
+
+    /// Ready when the object has heard that nothing more is written, and done as `ask` says.
+    fn poll_close<F>(&mut self, cx: &mut Context<'_>, ask: impl FnOnce() -> F) -> Poll<Result<()>>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let closing = self.closing.get_mut();
+        if matches!(closing, Closing::Open) {
+            *closing = Closing::Asked(Box::pin(ask()));
+        }
+        let Closing::Asked(asked) = closing else { return Poll::Ready(Ok(())) };
+        let outcome = ready!(asked.as_mut().poll(cx));
+        *closing = if outcome.is_ok() { Closing::Closed } else { Closing::Open };
+        Poll::Ready(outcome)
     }
 }
 
@@ -186,7 +235,7 @@ impl<Io: PacketIo<Write, Pos>, Pos: Position + PartialEq> Polled<Io, Pos> {
         }
         loop {
             match &mut self.reading {
-                Reading::Came { from, packet, taken } if *from == at.here() => {
+                Reading::Came { from, packet, taken, .. } if *from == at.here() => {
                     let bytes = came(packet, *taken);
                     let count = bytes.len().min(want);
                     let (now, later) = bytes.split_at(count);
@@ -206,14 +255,14 @@ impl<Io: PacketIo<Write, Pos>, Pos: Position + PartialEq> Polled<Io, Pos> {
                 Reading::InFlight { from, .. } if *from != at.here() => {
                     self.give_up_read(at.object());
                 }
-                Reading::InFlight { from, flight, .. } => {
+                Reading::InFlight { from, flight, tell } => {
                     let packet = ready!(flight.poll_sent(cx)).into_store();
                     if packet.error_clamp() == 0 {
                         let error = packet.min_error();
                         self.reading = Reading::Nothing;
                         return Poll::Ready(error.filter(|e| !is_end(*e)).map_or(Ok(0), Err));
                     }
-                    self.reading = Reading::Came { from: *from, packet, taken: 0 };
+                    self.reading = Reading::Came { from: *from, packet, taken: 0, tell: *tell };
                 }
                 Reading::Nothing => self.read(at, want)?,
             }
@@ -252,25 +301,36 @@ impl<Io, Pos: Position> Polled<Io, Pos> {
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// Ready when nothing is being written any more, with the error of what was; then `moved` says where
-    /// to go on: behind the good bytes.
+    /// Ready when nothing is being written any more. If it failed, `moved` says where to go on, behind the
+    /// good bytes, and the error is told to who writes.
     pub(crate) fn poll_flush(
         &mut self,
         to: To,
         cx: &mut Context<'_>,
         moved: impl FnOnce(Pos, u64),
     ) -> Poll<Result<()>> {
-        let Some(writing) = &mut self.writing else { return Poll::Ready(Ok(())) };
-        let packet = ready!(writing.poll(to, cx));
-        let from = writing.from;
-        self.writing = None;
-        let Some(error) = packet.min_error() else { return Poll::Ready(Ok(())) };
-        moved(from, packet.error_clamp());
-        Poll::Ready(Err(error))
+        if let Some(writing) = &mut self.writing {
+            let packet = ready!(writing.poll(to, cx));
+            let from = writing.from;
+            self.writing = None;
+            self.failed = packet.min_error();
+            if self.failed.is_some() {
+                moved(from, packet.error_clamp());
+            }
+        }
+        Poll::Ready(match to {
+            To::Read => Ok(()),
+            To::Write => self.failed.take().map_or(Ok(()), Err),
+        })
     }
 }
 
 impl<Io> Seekable<Io> {
+    /// Nothing has to be shut down.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll_written(To::Write, cx)
+    }
+
     /// What was written comes first: this may be about the same bytes.
     pub(crate) fn poll_written(&mut self, to: To, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let Self { cursor, polled } = self;
@@ -313,7 +373,8 @@ impl<Io> Seekable<Io> {
     where
         Io: ByteLen,
     {
-        if let Err(error) = ready!(self.poll_written(To::Read, cx)) {
+        // Who seeks has both halves.
+        if let Err(error) = ready!(self.poll_written(To::Write, cx)) {
             self.polled.forget_seek();
             return Poll::Ready(Err(error));
         }
@@ -324,7 +385,7 @@ impl<Io> Seekable<Io> {
                 Some(Seeking::To(SeekFrom::Start(pos))) => break Ok(*pos),
                 Some(Seeking::To(SeekFrom::Current(by))) => break offset(here, *by),
                 Some(Seeking::To(SeekFrom::End(by))) => {
-                    Seeking::End(*by, Box::pin(self.cursor.io.byte_len()))
+                    Seeking::End(*by, Box::pin(self.cursor.io().byte_len()))
                 }
                 Some(Seeking::End(by, len)) => {
                     let len = ready!(len.as_mut().poll(cx));
@@ -364,5 +425,14 @@ impl<Io> StdStream<Io> {
     {
         let (io, polled) = self.parts();
         polled.poll_write(io, cx, buf)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>
+    where
+        Io: ShutdownWrite,
+    {
+        ready!(self.poll_written(To::Write, cx))?;
+        let (io, polled) = self.parts();
+        polled.poll_close(cx, || io.shutdown_write())
     }
 }

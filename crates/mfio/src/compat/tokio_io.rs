@@ -9,14 +9,13 @@ use std::io::{Result, SeekFrom};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
 use crate::{
-    compat::To,
-    io::{ByteLen, NoPos, PacketIo, Seekable, StdStream},
+    io::{ByteLen, NoPos, PacketIo, Seekable, StdStream, To, stream::ShutdownWrite},
     packet::perms::{Read, Write},
 };
 
 /// Reading and writing, the same for a cursor and for a stream.
 macro_rules! tokio_io {
-    ($($type:ident at $pos:ty),*) => {$(
+    ($($type:ident at $pos:ty $(: $closes:path)?);*) => {$(
         impl<Io: PacketIo<Write, $pos> + Unpin> AsyncRead for $type<Io> {
             fn poll_read(
                 self: Pin<&mut Self>,
@@ -30,7 +29,7 @@ macro_rules! tokio_io {
             }
         }
 
-        impl<Io: PacketIo<Read, $pos> + Unpin> AsyncWrite for $type<Io> {
+        impl<Io: PacketIo<Read, $pos> + Unpin $(+ $closes)?> AsyncWrite for $type<Io> {
             fn poll_write(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -44,13 +43,13 @@ macro_rules! tokio_io {
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-                AsyncWrite::poll_flush(self, cx)
+                Poll::Ready(Ok(ready!(self.get_mut().poll_close(cx))?))
             }
         }
     )*};
 }
 
-tokio_io!(Seekable at u64, StdStream at NoPos);
+tokio_io!(Seekable at u64; StdStream at NoPos: ShutdownWrite);
 
 impl<Io: ByteLen + Unpin> AsyncSeek for Seekable<Io> {
     fn start_seek(self: Pin<&mut Self>, to: SeekFrom) -> Result<()> {

@@ -47,11 +47,19 @@ impl<T: ByteLen + ?Sized> ByteLen for Arc<T> {
 
 /// A position in an object, moved by what is done there.
 pub(crate) struct Cursor<Io> {
-    pub(crate) io: Io,
+    /// Gone once it was taken out.
+    io: Option<Io>,
     pos: Mutex<u64>,
 }
 
 impl<Io> Cursor<Io> {
+    pub(crate) fn io(&self) -> &Io {
+        match &self.io {
+            Some(io) => io,
+            None => taken_out(),
+        }
+    }
+
     pub(crate) fn pos(&self) -> u64 {
         *self.pos.lock()
     }
@@ -59,7 +67,10 @@ impl<Io> Cursor<Io> {
     /// The object, and the position of whoever has the cursor alone: without the lock.
     #[cfg(feature = "std")]
     pub(super) fn exclusive(&mut self) -> (&Io, &mut u64) {
-        (&self.io, self.pos.get_mut())
+        match &self.io {
+            Some(io) => (io, self.pos.get_mut()),
+            None => taken_out(),
+        }
     }
 
     pub(crate) fn set_pos(&mut self, pos: u64) {
@@ -71,7 +82,7 @@ impl<Io: PacketIo<P, u64>, P: PacketPerms> Sequential<P, u64> for Cursor<Io> {
     type Object = Io;
 
     fn object(&self) -> &Io {
-        &self.io
+        self.io()
     }
 
     fn here(&self) -> u64 {
@@ -107,7 +118,7 @@ impl<Io> From<Io> for Seekable<Io> {
     /// At the start of the object.
     fn from(io: Io) -> Self {
         Self {
-            cursor: Cursor { io, pos: Mutex::new(0) },
+            cursor: Cursor { io: Some(io), pos: Mutex::new(0) },
             #[cfg(feature = "compat")]
             polled: crate::compat::Polled::new(),
         }
@@ -125,7 +136,7 @@ impl<Io> Seekable<Io> {
     pub fn set_position(&mut self, pos: u64) {
         #[cfg(feature = "compat")]
         {
-            self.polled.forget_read();
+            self.polled.give_up_read(self.cursor.io());
             self.polled.forget_seek();
         }
         self.cursor.set_pos(pos);
@@ -134,21 +145,42 @@ impl<Io> Seekable<Io> {
     /// The object.
     #[must_use]
     pub fn inner(&self) -> &Io {
-        &self.cursor.io
+        self.cursor.io()
     }
 
     /// The object back. Of the `compat` faces, what was written and not flushed yet goes on.
     #[must_use]
-    pub fn into_inner(self) -> Io {
-        self.cursor.io
+    pub fn into_inner(mut self) -> Io {
+        #[cfg(feature = "compat")]
+        self.polled.give_up_read(self.cursor.io());
+        match self.cursor.io.take() {
+            Some(io) => io,
+            None => taken_out(),
+        }
     }
+}
+
+/// A read of the `compat` faces that is in flight has nobody who waits for it.
+#[cfg(feature = "compat")]
+impl<Io> Drop for Seekable<Io> {
+    fn drop(&mut self) {
+        if let Some(io) = &self.cursor.io {
+            self.polled.give_up_read(io);
+        }
+    }
+}
+
+#[cold]
+#[expect(clippy::panic, reason = "it is taken by those alone who take the rest, too")]
+pub(super) fn taken_out() -> ! {
+    panic!("a cursor or a stream was used after its object was taken out")
 }
 
 impl<Io: PacketIo<P, u64>, P: PacketPerms> Sequential<P, u64> for Seekable<Io> {
     type Object = Io;
 
     fn object(&self) -> &Io {
-        &self.cursor.io
+        self.cursor.io()
     }
 
     fn here(&self) -> u64 {
@@ -163,7 +195,7 @@ impl<Io: PacketIo<P, u64>, P: PacketPerms> Sequential<P, u64> for Seekable<Io> {
 impl<Io: fmt::Debug> fmt::Debug for Seekable<Io> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seekable")
-            .field("io", &self.cursor.io)
+            .field("io", self.cursor.io())
             .field("position", &self.position())
             .finish_non_exhaustive()
     }

@@ -30,7 +30,7 @@ pub use positional::{Exact, ReadToEnd, ReadValue, WriteValue};
 #[cfg(feature = "std")]
 pub use std_io::StdStream;
 #[cfg(feature = "compat")]
-pub(crate) use std_io::offset;
+pub(crate) use std_io::{To, offset};
 
 /// The position of a stream: there is none to choose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -10,11 +10,10 @@ use std::io;
 
 use super::{
     ByteLen, NoPos, PacketIo, Seekable, blocking,
+    cursor::taken_out,
     positional::Position,
     stream::{some, some_or_end},
 };
-#[cfg(feature = "compat")]
-use crate::compat::To;
 use crate::{
     backend::{IoBackend, blocked},
     error::{Error, ErrorKind, Result, Tried},
@@ -23,6 +22,14 @@ use crate::{
         widen,
     },
 };
+
+/// What somebody wants who waits for a write behind the scenes: who only reads does not hear
+/// that it failed.
+#[derive(Clone, Copy)]
+pub(crate) enum To {
+    Read,
+    Write,
+}
 
 /// Read some bytes at `pos`.
 fn read_at<Pos: Position, Io>(io: &Io, pos: Pos, buf: &mut [u8]) -> io::Result<usize>
@@ -44,7 +51,7 @@ where
 
 impl<Io: PacketIo<Write, u64> + IoBackend> io::Read for Seekable<Io> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.settle()?;
+        self.settle(To::Read)?;
         let (io, pos) = self.cursor.exclusive();
         let read = read_at(io, *pos, buf)?;
         *pos = pos.saturating_add(widen(read));
@@ -54,7 +61,7 @@ impl<Io: PacketIo<Write, u64> + IoBackend> io::Read for Seekable<Io> {
 
 impl<Io: PacketIo<Read, u64> + IoBackend> io::Write for Seekable<Io> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.settle()?;
+        self.settle(To::Write)?;
         let (io, pos) = self.cursor.exclusive();
         let written = write_at(io, *pos, buf)?;
         *pos = pos.saturating_add(widen(written));
@@ -63,14 +70,14 @@ impl<Io: PacketIo<Read, u64> + IoBackend> io::Write for Seekable<Io> {
 
     /// Nothing is buffered here. What the `compat` faces have in flight is waited for.
     fn flush(&mut self) -> io::Result<()> {
-        Ok(self.settle()?)
+        Ok(self.settle(To::Write)?)
     }
 }
 
 /// From the end takes the object's [`ByteLen`].
 impl<Io: ByteLen + IoBackend> io::Seek for Seekable<Io> {
     fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
-        self.settle()?;
+        self.settle(To::Write)?;
         let pos = match to {
             io::SeekFrom::Start(pos) => pos,
             io::SeekFrom::Current(by) => offset(self.position(), by)?,
@@ -81,7 +88,7 @@ impl<Io: ByteLen + IoBackend> io::Seek for Seekable<Io> {
     }
 
     fn stream_position(&mut self) -> io::Result<u64> {
-        self.settle()?;
+        self.settle(To::Write)?;
         Ok(self.position())
     }
 }
@@ -101,15 +108,14 @@ fn len_of<Io: ByteLen + IoBackend>(io: &Io) -> Result<u64> {
 impl<Io> Seekable<Io> {
     #[cfg(feature = "compat")]
     #[cold]
-    fn wait_for_written(&mut self) -> Result<()>
+    fn wait_for_written(&mut self, to: To) -> Result<()>
     where
         Io: IoBackend,
     {
         let Self { cursor, polled } = self;
-        let (io, mut failed) = (&cursor.io, None);
+        let (io, mut failed) = (cursor.io(), None);
         let flushed = core::future::poll_fn(|cx| {
-            polled
-                .poll_flush(To::Write, cx, |from, bytes| failed = Some(from.saturating_add(bytes)))
+            polled.poll_flush(to, cx, |from, bytes| failed = Some(from.saturating_add(bytes)))
         });
         let outcome = blocked(io, flushed)?;
         if let Some(pos) = failed {
@@ -120,15 +126,16 @@ impl<Io> Seekable<Io> {
 
     /// Wait for what the `compat` faces have in flight, and forget what they read ahead.
     #[inline]
-    fn settle(&mut self) -> Result<()>
+    fn settle(&mut self, to: To) -> Result<()>
     where
         Io: IoBackend,
     {
         #[cfg(feature = "compat")]
         if !self.polled.is_idle() {
-            self.polled.forget_read();
-            return self.wait_for_written();
+            self.polled.give_up_read(self.cursor.io());
+            return self.wait_for_written(to);
         }
+        let _ = to;
         Ok(())
     }
 }
@@ -139,8 +146,8 @@ impl<Io> Seekable<Io> {
 /// Over a reference or an `Arc` of the stream, one half of it can read while the other writes. Nothing is
 /// buffered, save in the `compat` faces, which say so.
 ///
-/// A read of the `compat` faces that nobody polled to its end gives its bytes back to the stream when this is
-/// dropped. Bytes that came and did not fit are lost with it: see [`into_parts`](Self::into_parts).
+/// What the `compat` faces read ahead goes back to the stream when this is dropped, and is the next read's,
+/// also over another adapter; [`into_parts`](Self::into_parts) gives bytes that came and did not fit to you instead.
 pub struct StdStream<Io> {
     /// Gone once it was taken apart.
     io: Option<Io>,
@@ -164,7 +171,7 @@ impl<Io> StdStream<Io> {
     pub fn inner(&self) -> &Io {
         match &self.io {
             Some(io) => io,
-            None => taken_apart(),
+            None => taken_out(),
         }
     }
 
@@ -172,10 +179,10 @@ impl<Io> StdStream<Io> {
     /// `compat`.
     #[must_use]
     pub fn into_parts(mut self) -> (Io, Vec<u8>) {
-        let came = self.give_up_read();
+        let came = self.read_ahead();
         match self.io.take() {
             Some(io) => (io, came),
-            None => taken_apart(),
+            None => taken_out(),
         }
     }
 
@@ -183,29 +190,26 @@ impl<Io> StdStream<Io> {
     pub(crate) fn parts(&mut self) -> (&Io, &mut crate::compat::Polled<Io, NoPos>) {
         match &self.io {
             Some(io) => (io, &mut self.polled),
-            None => taken_apart(),
+            None => taken_out(),
         }
     }
 
-    fn give_up_read(&mut self) -> Vec<u8> {
+    fn read_ahead(&mut self) -> Vec<u8> {
         #[cfg(feature = "compat")]
         if let Some(io) = &self.io {
-            return self.polled.give_up_read(io);
+            return self.polled.read_ahead(io);
         }
         Vec::new()
     }
 }
 
+#[cfg(feature = "compat")]
 impl<Io> Drop for StdStream<Io> {
     fn drop(&mut self) {
-        self.give_up_read();
+        if let Some(io) = &self.io {
+            self.polled.give_read_back(io);
+        }
     }
-}
-
-#[cold]
-#[expect(clippy::panic, reason = "it is taken by `into_parts` alone, which takes the rest, too")]
-fn taken_apart() -> ! {
-    panic!("a stream was used after it was taken apart")
 }
 
 impl<Io: PacketIo<Write, NoPos> + IoBackend> io::Read for StdStream<Io> {

@@ -5,7 +5,7 @@
 //! [`Seekable`](super::Seekable) keeps it. They are named as those of [`IoRead`](super::positional::IoRead)
 //! and [`IoWrite`](super::positional::IoWrite), so bring either into scope, not both.
 
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use core::{
     fmt,
     future::Future,
@@ -149,6 +149,59 @@ pub trait AsyncWrite<Pos: Position>: Sequential<Read, Pos> {
 }
 
 impl<T: Sequential<Read, Pos> + ?Sized, Pos: Position> AsyncWrite<Pos> for T {}
+
+/// A stream that can be told that nothing more is written.
+///
+/// What closes a stream for writing in `futures::io` and `tokio::io` (feature `compat`) needs it of its object.
+/// One that has nothing to shut down answers at once:
+///
+/// ```
+/// use core::future::{Ready, ready};
+/// use mfio::{error::Result, traits::stream::ShutdownWrite};
+///
+/// struct Channel;
+///
+/// impl ShutdownWrite for Channel {
+///     type Shutdown = Ready<Result<()>>;
+///
+///     fn shutdown_write(&self) -> Self::Shutdown {
+///         ready(Ok(()))
+///     }
+/// }
+/// ```
+pub trait ShutdownWrite {
+    /// The request on its way.
+    type Shutdown: Future<Output = Result<()>> + Send + 'static;
+
+    /// Nothing more is written: the peer reads to its end. Ready when that is on its way.
+    ///
+    /// It takes its place behind all that was sent to the object before this call (of a socket: FIN leaves
+    /// after the last byte, `shutdown(2)` with `SHUT_WR`). Reading goes on. Requests to write that are sent later fail with
+    /// [`ErrorKind::BrokenPipe`](crate::error::ErrorKind::BrokenPipe). Asking again is no error.
+    ///
+    /// The call asks, not the first poll, and dropping the future does not take it back.
+    ///
+    /// # Errors
+    ///
+    /// The future's are those of the object: that there is no connection any more, for instance.
+    fn shutdown_write(&self) -> Self::Shutdown;
+}
+
+impl<T: ShutdownWrite + ?Sized> ShutdownWrite for &T {
+    type Shutdown = T::Shutdown;
+
+    fn shutdown_write(&self) -> T::Shutdown {
+        T::shutdown_write(self)
+    }
+}
+
+impl<T: ShutdownWrite + ?Sized> ShutdownWrite for Arc<T> {
+    type Shutdown = T::Shutdown;
+
+    fn shutdown_write(&self) -> T::Shutdown {
+        T::shutdown_write(self)
+    }
+}
 
 /// How many bytes some of a transfer were. Those before an error count; it comes again, alone.
 pub(super) fn some(len: usize, outcome: Result<()>) -> Result<usize> {

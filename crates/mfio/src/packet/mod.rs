@@ -260,6 +260,16 @@ impl<P: PacketPerms> Packet<P> {
         widen(from) < self.error_clamp() || self.state.was_overtaken()
     }
 
+    /// It has ended, its first `given` bytes were delivered, and nobody takes the others any more: they are the
+    /// object's, which is told next. Only for the sole owner.
+    #[cfg(feature = "compat")]
+    pub(crate) fn give_rest_back(&self, given: usize) {
+        self.progress.settle(given);
+        self.state.was_given_out();
+        let found = self.state.abandon();
+        debug_assert_eq!(found, Abandon::HadEnded, "its owner has it back");
+    }
+
     fn was_sent(&self) -> bool {
         self.setup.get().flags & SENT != 0
     }

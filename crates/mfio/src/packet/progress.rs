@@ -47,6 +47,13 @@ impl Progress {
         self.rest.store(NOBODY, Ordering::Relaxed);
     }
 
+    /// All has ended, and the first `given` bytes were delivered; the one who abandons keeps the others. Only
+    /// for the sole owner.
+    #[cfg(feature = "compat")]
+    pub(super) fn settle(&self, given: usize) {
+        self.rest.store(given, Ordering::Relaxed);
+    }
+
     /// The part of `len` bytes from `start` on has ended: nobody writes them any more. For the one who had it,
     /// before anybody is told. Whether all before it has: then what was done to those bytes is visible.
     #[inline]

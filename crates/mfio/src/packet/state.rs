@@ -146,6 +146,12 @@ impl State {
         self.word.store(ONE | HANDS_OUT | parts, Ordering::Relaxed);
     }
 
+    /// A packet that has ended was given out in parts, by its owner. Only for the sole owner.
+    #[cfg(feature = "compat")]
+    pub(crate) fn was_given_out(&self) {
+        self.word.fetch_or(HANDS_OUT | IN_PARTS, Ordering::Relaxed);
+    }
+
     /// Back to idle, with only `fault` known. For the same caller as [`begin`](Self::begin).
     pub(crate) fn reset(&self, fault: Fault) {
         // SAFETY: nobody else can reach the packet, says the caller.

@@ -5,7 +5,10 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::Mutex,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -17,6 +20,7 @@ use mfio::{
         BoundPacketView, Completion, Packet,
         perms::{Read, Write},
     },
+    traits::stream::ShutdownWrite,
 };
 
 pub(crate) fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -50,6 +54,10 @@ struct State {
     /// Receives get what is there, in parts of so many bytes at most, and wait for the rest.
     in_parts: Option<usize>,
     overtaken: bool,
+    shutdowns: usize,
+    /// After how many bytes nothing more was to be written.
+    shut_at: Option<usize>,
+    slow_shutdown: Arc<AtomicBool>,
 }
 
 impl Pipe {
@@ -97,6 +105,17 @@ impl Pipe {
     /// Whether it heard that its order is lost.
     pub(crate) fn is_overtaken(&self) -> bool {
         self.state.lock().unwrap().overtaken
+    }
+
+    /// How often it was shut down, and first after how many bytes.
+    pub(crate) fn shutdowns(&self) -> (usize, Option<usize>) {
+        let state = self.state.lock().unwrap();
+        (state.shutdowns, state.shut_at)
+    }
+
+    /// Shutting down takes its time while it is true.
+    pub(crate) fn slow_shutdown(&self, slow: bool) {
+        self.state.lock().unwrap().slow_shutdown.store(slow, Ordering::SeqCst);
     }
 
     pub(crate) fn hold(&self, holds: bool) {
@@ -198,6 +217,21 @@ impl PacketIo<Read, NoPos> for Pipe {
             return self.state.lock().unwrap().held.push_back(view);
         }
         self.send(view);
+    }
+}
+
+impl ShutdownWrite for Pipe {
+    type Shutdown = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+    fn shutdown_write(&self) -> Self::Shutdown {
+        let mut state = self.state.lock().unwrap();
+        state.shutdowns += 1;
+        let (at, slow) = (state.sent.len(), state.slow_shutdown.clone());
+        assert!(state.held.is_empty(), "it overtook what was written before it");
+        state.shut_at.get_or_insert(at);
+        Box::pin(std::future::poll_fn(move |_| {
+            if slow.load(Ordering::SeqCst) { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }))
     }
 }
 
