@@ -34,7 +34,7 @@ use std::{
 use allocations::live_nodes;
 use futures_util::StreamExt;
 use mfio::{
-    io::{Exact, IoFut, IoToFn, stream::ExactHere},
+    io::Cancel,
     packet::{MemoryPacket, StableMemory},
     prelude::v1::*,
     traits::stream,
@@ -153,54 +153,21 @@ struct Kind {
     make: Make,
 }
 
-/// Calls `cancel` before its n-th poll.
+/// Asks its future to end before the n-th poll.
 struct Cancels<F> {
     future: Option<F>,
     polls: usize,
     at: Option<usize>,
 }
 
-trait Cancel {
-    fn cancelled(self) -> Self;
-}
-
-impl<Io: PacketIo<P, u64>, P: PacketPerms, T: IntoPacket<P>> Cancel for Exact<'_, Io, P, u64, T> {
-    fn cancelled(self) -> Self {
-        self.cancel()
-    }
-}
-
-impl<Io: PacketIo<P, u64>, P: PacketPerms, S: PacketStore<P>> Cancel for IoFut<'_, Io, P, u64, S> {
-    fn cancelled(self) -> Self {
-        self.cancel()
-    }
-}
-
-impl<Io: PacketIo<P, u64>, P: PacketPerms, T: IntoPacket<P>> Cancel for IoToFn<'_, Io, P, u64, T> {
-    fn cancelled(self) -> Self {
-        self.cancel()
-    }
-}
-
-impl<S, P, T> Cancel for ExactHere<'_, S, P, u64, T>
-where
-    S: stream::Sequential<P, u64>,
-    P: PacketPerms,
-    T: IntoPacket<P>,
-{
-    fn cancelled(self) -> Self {
-        self.cancel()
-    }
-}
-
-impl<F: Future + Cancel + Unpin> Future for Cancels<F> {
+impl<F: Cancel + Unpin> Future for Cancels<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.get_mut();
         let mut future = this.future.take().expect("polled after the end");
         if this.at == Some(this.polls) {
-            future = future.cancelled();
+            Pin::new(&mut future).ask_to_cancel();
         }
         this.polls += 1;
         let polled = Pin::new(&mut future).poll(cx);

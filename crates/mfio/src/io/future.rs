@@ -10,7 +10,7 @@ use core::{
     task::{Context, Poll},
 };
 
-use super::PacketIo;
+use super::{Cancel, PacketIo};
 use crate::{
     error::Result,
     packet::{NOT_SENT, Packet, PacketStore, Wished, perms::PacketPerms, state::Abandon},
@@ -242,6 +242,15 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> Future
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S> {
         self.get_mut().poll_store(cx).map(|(_begun, store)| store)
+    }
+}
+
+impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, S: PacketStore<P>> Cancel
+    for IoFut<'_, Io, P, Param, S>
+{
+    fn ask_to_cancel(self: Pin<&mut Self>) {
+        let this = self.get_mut();
+        this.flight.ask_to_cancel(this.io);
     }
 }
 

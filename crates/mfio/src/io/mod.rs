@@ -1,6 +1,7 @@
 //! Submitting requests: [`PacketIo`], and the faces that stand on it.
 
 pub mod blocking;
+mod cancel;
 mod cursor;
 mod future;
 mod output;
@@ -19,6 +20,7 @@ use crate::{
     },
 };
 
+pub use cancel::{Cancel, Outcome};
 pub use cursor::{ByteLen, Seekable};
 #[cfg(feature = "compat")]
 pub(crate) use future::Flight;

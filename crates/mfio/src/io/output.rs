@@ -10,7 +10,7 @@ use core::{
 
 use futures_core::Stream;
 
-use super::{IoFut, PacketIo};
+use super::{Cancel, IoFut, PacketIo};
 use crate::{
     error::Error,
     packet::{
@@ -58,6 +58,14 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, T: IntoPacket<P>> Future
         let (begun, store) = ready!(fut.poll_store(cx));
         let outcome = begun.and_then(|()| store.packet().map_or(Ok(()), exact));
         Poll::Ready(T::settle(store.into_store(), outcome))
+    }
+}
+
+impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, T: IntoPacket<P>> Cancel
+    for IoToFn<'_, Io, P, Param, T>
+{
+    fn ask_to_cancel(self: Pin<&mut Self>) {
+        self.get_mut().0.ask_to_cancel();
     }
 }
 

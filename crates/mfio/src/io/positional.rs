@@ -11,7 +11,7 @@ use core::{
 
 use bytemuck::{NoUninit, Pod};
 
-use super::{IoFut, NoPos, PacketIo, future::Flight};
+use super::{Cancel, IoFut, NoPos, PacketIo, future::Flight};
 use crate::{
     error::{Error, ErrorKind, Result, Tried},
     packet::{
@@ -182,6 +182,14 @@ impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, T: IntoPacket<P>> Future
     }
 }
 
+impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, T: IntoPacket<P>> Cancel
+    for Exact<'_, Io, P, Param, T>
+{
+    fn ask_to_cancel(self: Pin<&mut Self>) {
+        self.get_mut().0.ask_to_cancel();
+    }
+}
+
 impl<Io: PacketIo<P, Param>, P: PacketPerms, Param, T: IntoPacket<P>> fmt::Debug
     for Exact<'_, Io, P, Param, T>
 {
@@ -205,6 +213,12 @@ impl<Io: PacketIo<Write, Param>, Param, T: Pod> Future for ReadValue<'_, Io, Par
     }
 }
 
+impl<Io: PacketIo<Write, Param>, Param, T: Pod> Cancel for ReadValue<'_, Io, Param, T> {
+    fn ask_to_cancel(self: Pin<&mut Self>) {
+        self.get_mut().0.ask_to_cancel();
+    }
+}
+
 impl<Io: PacketIo<Write, Param>, Param, T: Pod> fmt::Debug for ReadValue<'_, Io, Param, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ReadValue").field(&self.0).finish()
@@ -223,6 +237,12 @@ impl<Io: PacketIo<Read, Param>, Param, T: NoUninit> Future for WriteValue<'_, Io
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let (begun, store) = ready!(self.get_mut().0.poll_store(cx));
         Poll::Ready(begun.and_then(|()| store.packet().map_or(Ok(()), exact)))
+    }
+}
+
+impl<Io: PacketIo<Read, Param>, Param, T: NoUninit> Cancel for WriteValue<'_, Io, Param, T> {
+    fn ask_to_cancel(self: Pin<&mut Self>) {
+        self.get_mut().0.ask_to_cancel();
     }
 }
 

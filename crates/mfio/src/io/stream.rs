@@ -14,7 +14,7 @@ use core::{
 };
 
 use super::{
-    NoPos, PacketIo,
+    Cancel, NoPos, PacketIo,
     future::Flight,
     positional::{Position, ToEnd, is_end},
 };
@@ -311,6 +311,12 @@ impl<'a, S: Sequential<Write, Pos> + ?Sized, Pos: Position> Future for ReadSome<
     }
 }
 
+impl<S: Sequential<Write, Pos> + ?Sized, Pos: Position> Cancel for ReadSome<'_, S, Pos> {
+    fn ask_to_cancel(self: Pin<&mut Self>) {
+        self.get_mut().0.ask_to_cancel();
+    }
+}
+
 /// Some bytes on their way out. See [`AsyncWrite::write`].
 #[must_use = "futures do nothing unless polled"]
 pub struct WriteSome<'a, S: Sequential<Read, Pos> + ?Sized, Pos: Position>(
@@ -323,6 +329,12 @@ impl<S: Sequential<Read, Pos> + ?Sized, Pos: Position> Future for WriteSome<'_, 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<usize>> {
         let (_, len, outcome) = ready!(self.get_mut().0.poll(cx));
         Poll::Ready(some(len, outcome))
+    }
+}
+
+impl<S: Sequential<Read, Pos> + ?Sized, Pos: Position> Cancel for WriteSome<'_, S, Pos> {
+    fn ask_to_cancel(self: Pin<&mut Self>) {
+        self.get_mut().0.ask_to_cancel();
     }
 }
 
@@ -362,6 +374,18 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
         let (store, _, outcome) = ready!(self.get_mut().0.poll(cx));
         Poll::Ready(T::settle(store, outcome))
+    }
+}
+
+impl<S, P, Pos, T> Cancel for ExactHere<'_, S, P, Pos, T>
+where
+    S: Sequential<P, Pos> + ?Sized,
+    P: PacketPerms,
+    Pos: Position,
+    T: IntoPacket<P>,
+{
+    fn ask_to_cancel(self: Pin<&mut Self>) {
+        self.get_mut().0.ask_to_cancel();
     }
 }
 
