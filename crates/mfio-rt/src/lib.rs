@@ -19,8 +19,8 @@ pub mod net;
 mod path;
 mod reply;
 mod sync;
-#[cfg(feature = "std")]
 pub mod time;
+mod timers;
 pub mod virt;
 
 pub use fs::{
@@ -85,8 +85,7 @@ pub use mfio_rt_macros::init;
 pub use native::{Dir, File, LocalRt, NativeRt};
 pub use net::{Shutdown, StreamHandle, Tcp, TcpListenerHandle, TcpStreamHandle};
 pub use path::{Path, PathBuf};
-#[cfg(feature = "std")]
-pub use time::Time;
+pub use time::{Time, TimeExt};
 
 /// The guide's programs, compiled and run as tests.
 #[cfg(doctest)]
@@ -111,4 +110,6 @@ mod guide {
     struct Layers;
     #[doc = include_str!("../../../docs/guide/no-std.md")]
     struct NoStd;
+    #[doc = include_str!("../../../docs/guide/time.md")]
+    struct Time;
 }

@@ -212,7 +212,7 @@ fn the_runtime_list() {
                 file.read_to_end(0, &mut buf).await?;
                 Ok(buf)
             }
-            fs.sleep_until(std::time::Instant::now()).await?;
+            fs.sleep_until(fs.now()).await?;
             read(fs.open(path, OpenOptions::new().read(true)).await?).await
         }
         assert_eq!(local.block_on(same_on_any(&local, path)).unwrap(), text);

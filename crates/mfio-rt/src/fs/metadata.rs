@@ -1,7 +1,8 @@
 //! What a file system knows about its files.
 
+use core::time::Duration;
 #[cfg(feature = "std")]
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// What kind of object a path or file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +87,12 @@ impl Timestamp {
         #[allow(clippy::cast_lossless, reason = "`From` is not const")]
         let seconds = seconds.saturating_add((nanos / NANOS) as i64);
         Self { seconds, nanos: nanos % NANOS }
+    }
+
+    /// So much later.
+    pub(crate) fn after(self, duration: Duration) -> Self {
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self::new(self.seconds.saturating_add(seconds), self.nanos + duration.subsec_nanos())
     }
 
     /// Whole seconds from the start of 1970, rounded down.

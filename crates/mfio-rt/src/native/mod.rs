@@ -14,6 +14,7 @@ mod inbox;
 mod net;
 pub mod report;
 mod request;
+mod timer;
 
 use std::{
     fmt,
@@ -43,6 +44,8 @@ pub use drive::Drive;
 pub use file::{File, FileLen};
 pub use net::{TcpListener, TcpParts, TcpStream};
 pub use report::{leaked_requests, report};
+pub(crate) use timer::after;
+pub use timer::{Clock, Sleep};
 
 /// What a runtime has done since it was built. All counts only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,6 +168,12 @@ macro_rules! runtime {
                 self.core.name()
             }
 
+            /// Its clock, for a task that is to outlive this borrow or to run on another thread.
+            #[must_use]
+            pub fn clock(&self) -> Clock {
+                Clock::new(&self.core)
+            }
+
             /// What it has done so far.
             #[must_use]
             pub fn metrics(&self) -> Metrics {
@@ -244,9 +253,7 @@ macro_rules! runtime {
         }
 
         impl Time for $rt {
-            fn sleep_until(&self, deadline: Instant) -> impl Future<Output = Result<()>> + Send {
-                sleep_until(&self.core, deadline)
-            }
+            timer::time_of_core!();
         }
 
         impl Drop for $rt {
@@ -267,11 +274,8 @@ runtime!(NativeRt);
 runtime!(LocalRt);
 
 /// Wait until `deadline` on the runtime of `core`.
-pub(crate) fn sleep_until(
-    core: &Arc<Core>,
-    deadline: Instant,
-) -> impl Future<Output = Result<()>> + Send + use<> {
-    request::Request::new(core, Ok(Work::Timeout(deadline)))
+pub(crate) fn sleep_until(core: &Arc<Core>, deadline: Instant) -> Sleep {
+    Sleep::new(core, deadline)
 }
 
 const _: () = {

@@ -7,7 +7,7 @@ use std::{
 
 use mfio::error::{Result, Tried};
 
-use crate::{global, native, time::after};
+use crate::{global, native};
 
 /// Wait until `deadline`: as [`Time::sleep_until`](super::Time::sleep_until) on [the current
 /// runtime](crate::global), which is looked up on the first poll.
@@ -37,5 +37,5 @@ pub async fn sleep_until(deadline: Instant) -> Result<()> {
 /// }
 /// ```
 pub fn sleep(duration: Duration) -> impl Future<Output = Result<()>> + Send + use<> {
-    sleep_until(after(duration))
+    sleep_until(native::after(Instant::now(), duration))
 }

@@ -5,6 +5,7 @@ use core::fmt;
 
 use super::{
     VirtRt,
+    clock::VirtualClock,
     disk::Disk,
     queue::Queue,
     shared::{Clock, Core, Shared},
@@ -24,12 +25,20 @@ pub struct Builder {
     capacity: u64,
     umask: u32,
     immediate: bool,
+    manual_time: bool,
     clock: Option<Clock>,
 }
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Self { seed: None, capacity: CAPACITY, umask: UMASK, immediate: false, clock: None }
+        Self {
+            seed: None,
+            capacity: CAPACITY,
+            umask: UMASK,
+            immediate: false,
+            manual_time: false,
+            clock: None,
+        }
     }
 
     /// Let chance decide on order, delays and short transfers, from this number: see the
@@ -60,7 +69,14 @@ impl Builder {
         self
     }
 
-    /// Where times come from, in place of a counter. It is asked once for each step of a request, with no lock
+    /// Let time pass by [`VirtRt::advance`] alone. What waits for a point in time then waits until somebody calls
+    /// that; otherwise the clock jumps to the next deadline when there is nothing else to do.
+    pub fn manual_time(mut self, yes: bool) -> Self {
+        self.manual_time = yes;
+        self
+    }
+
+    /// Where the times of files come from, in place of a counter. It is asked once for each step of a request, with no lock
     /// held.
     ///
     /// ```
@@ -81,7 +97,8 @@ impl Builder {
         let mut disk = Disk::new(self.capacity, self.umask, now);
         let root = disk.open_root();
         let queue = Queue::new(self.seed);
-        let shared = Shared::new(disk, queue, self.clock, self.immediate);
+        let time = VirtualClock::new(self.manual_time);
+        let shared = Shared::new(disk, queue, time, self.clock, self.immediate);
         VirtRt::of(Core::new(shared), root)
     }
 }
@@ -93,6 +110,7 @@ impl fmt::Debug for Builder {
             .field("capacity", &self.capacity)
             .field("umask", &self.umask)
             .field("immediate", &self.immediate)
+            .field("manual_time", &self.manual_time)
             .finish_non_exhaustive()
     }
 }

@@ -19,9 +19,16 @@
 //! touch all of a file); so overlapping writes have the result of their order. Operations on names are one
 //! step each, and may be carried out in any order.
 //!
-//! **The same run again**: the same seed and the same program on one thread give the same run. The clock is a
-//! counter, a microsecond for each step, unless [`Builder::clock`] says otherwise; files are numbered as they are
-//! made, directories are listed by name.
+//! **Time** is virtual, and stands still while there is something to do. When a drive finds nothing to do, eight
+//! times in a row, the clock jumps to the next point in time that somebody waits for: an hour's
+//! [`sleep`](crate::Time::sleep) takes no time, and what is due earlier always comes earlier.
+//! [`advance`](VirtRt::advance) moves the clock by hand, and with [`Builder::manual_time`] nothing else does. What
+//! runs elsewhere meanwhile, on other threads or in other runtimes, is not known here and not waited for. Times of
+//! files go along, and are a microsecond later for each step of a request, unless [`Builder::clock`] says
+//! otherwise.
+//!
+//! **The same run again**: the same seed and the same program on one thread give the same run. Files are
+//! numbered as they are made, directories are listed by name.
 //!
 //! **What is not there**: crashes. Syncing succeeds and does nothing, as nothing that was written is ever lost.
 //! Direct transfers have nothing to go round, and any alignment will do. Devices, pipes and other users do not
@@ -50,6 +57,7 @@
 //! ```
 
 mod builder;
+mod clock;
 mod content;
 mod dir;
 mod disk;
@@ -63,7 +71,7 @@ mod shared;
 mod walk;
 
 use alloc::sync::Arc;
-use core::{fmt, future::Future};
+use core::{fmt, future::Future, time::Duration};
 
 use mfio::error::Result;
 
@@ -71,9 +79,10 @@ use self::{
     handle::Open,
     shared::{Core, backend_of_core},
 };
-use crate::{Fs, OpenOptions, Path, path};
+use crate::{Fs, OpenOptions, Path, Time, path};
 
 pub use builder::Builder;
+pub use clock::{Clock, Instant, Sleep};
 pub use dir::{Dir, ReadDir};
 pub use file::File;
 pub use shared::Drive;
@@ -116,6 +125,18 @@ impl VirtRt {
         Self { core: Arc::new(core), root }
     }
 
+    /// Its clock, for a task that is to outlive this borrow.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        Clock::new(Arc::clone(&self.core.shared))
+    }
+
+    /// Let `duration` pass: all that waits for a point in time up to then is woken, in the order of the deadlines.
+    /// Any thread may call it at any time; where the clock is past the last point in time there is, it stays.
+    pub fn advance(&self, duration: Duration) {
+        self.core.shared.advance(duration);
+    }
+
     /// What it has done so far.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
@@ -147,6 +168,11 @@ impl Fs for VirtRt {
     fn open(&self, path: &Path, options: OpenOptions) -> impl Future<Output = Result<File>> + Send {
         self.current_dir().open_at(path::bytes(path).to_vec(), options)
     }
+}
+
+/// Virtual time: see the [module](self).
+impl Time for VirtRt {
+    clock::time_of_shared!(|rt| &rt.core.shared);
 }
 
 backend_of_core!(VirtRt);

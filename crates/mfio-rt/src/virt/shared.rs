@@ -3,29 +3,31 @@
 //! The lock is held for one turn of one request, and never while a request ends, a waker runs, the user's clock
 //! is asked, or a handle is dropped.
 
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{
     fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use mfio::{
     backend::BackendContainer,
-    error::{ErrorKind, Result, Tried},
+    error::{Error, ErrorKind, Result, Tried},
     packet::{Packet, perms::PacketPerms},
 };
 
 use super::{
     Metrics,
+    clock::{Instant, VirtualClock},
     content::bytes,
     disk::{self, Disk, Handle, Ino},
     handle::Open,
     job::{Ask, Job, Turn},
     queue::{Queue, Ticket, Touches},
 };
-use crate::{fs::Timestamp, reply::reply, sync::Mutex};
+use crate::{fs::Timestamp, reply::reply, sync::Mutex, timers::Slot};
 
 /// The user's clock.
 pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -43,6 +45,7 @@ pub(super) struct Shared {
 struct State {
     disk: Disk,
     queue: Queue,
+    time: VirtualClock,
     /// Of who drove last: woken when there is something to do.
     waker: Option<Waker>,
     ended: bool,
@@ -56,6 +59,16 @@ impl State {
         // Carried over to the next second where it is full.
         let next = || Timestamp::new(now.seconds(), now.nanos() + TICK);
         self.disk.now = told.unwrap_or_else(next);
+        self.time.is_busy();
+    }
+
+    /// The virtual clock goes on to `now`, and with it the time that files get, where it is not the user's. Says
+    /// whom to wake.
+    fn go_on_to(&mut self, now: Instant, clock: Option<&Clock>) -> Vec<Waker> {
+        if clock.is_none() {
+            self.disk.now = self.disk.now.after(now.since(self.time.now()));
+        }
+        self.time.set(now)
     }
 
     /// Who waits for a lock that was let go tries again.
@@ -66,8 +79,15 @@ impl State {
 }
 
 impl Shared {
-    pub(super) fn new(disk: Disk, queue: Queue, clock: Option<Clock>, immediate: bool) -> Self {
-        let state = State { disk, queue, waker: None, ended: false, metrics: Metrics::default() };
+    pub(super) fn new(
+        disk: Disk,
+        queue: Queue,
+        time: VirtualClock,
+        clock: Option<Clock>,
+        immediate: bool,
+    ) -> Self {
+        let metrics = Metrics::default();
+        let state = State { disk, queue, time, waker: None, ended: false, metrics };
         Self { state: Mutex::new(state), clock, immediate }
     }
 
@@ -81,6 +101,7 @@ impl Shared {
             job.fail(ErrorKind::Ended);
             return Ticket(u64::MAX);
         }
+        state.time.is_busy();
         let ticket = state.queue.push(job);
         drop(state);
         self.go_on();
@@ -135,12 +156,67 @@ impl Shared {
                 break;
             }
         }
+        let mut state = self.state.lock();
         // What came meanwhile, and what the seed delays, waits for the next drive: others shall run in
         // between.
-        if self.state.lock().queue.has_ready() {
+        let mut again = state.queue.has_ready();
+        let mut due = Vec::new();
+        if turns == 0
+            && !again
+            && let Some(jump) = state.time.idles()
+        {
+            again = true;
+            due = jump.map_or(due, |next| state.go_on_to(next, self.clock.as_ref()));
+        }
+        drop(state);
+        due.into_iter().for_each(Waker::wake);
+        if again {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.state.lock().time.now()
+    }
+
+    /// Moves the virtual clock.
+    pub(super) fn advance(&self, by: Duration) {
+        let mut state = self.state.lock();
+        let now = state.time.now().after(by);
+        let due = state.go_on_to(now, self.clock.as_ref());
+        drop(state);
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    /// A poll of the wait until `deadline`, which is in `slot` once it was polled.
+    pub(super) fn poll_sleep(
+        &self,
+        deadline: Instant,
+        slot: &mut Option<Slot>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<()>> {
+        let is_new = slot.is_none();
+        let mut state = self.state.lock();
+        if state.ended {
+            drop(state);
+            return Poll::Ready(Err(Error::new(ErrorKind::Ended, Tried::Timeout)));
+        }
+        let (polled, replaced) = state.time.poll(deadline, slot, cx.waker());
+        // Whoever drives may have gone to sleep with nothing to wait for.
+        let driver = if is_new && polled.is_pending() { state.waker.take() } else { None };
+        drop(state);
+        drop(replaced);
+        driver.into_iter().for_each(Waker::wake);
+        polled
+    }
+
+    /// Nobody waits in `slot` any more.
+    pub(super) fn forget_sleep(&self, slot: &mut Option<Slot>) {
+        if slot.is_some() {
+            let waker = self.state.lock().time.forget(slot);
+            drop(waker);
+        }
     }
 
     /// Ends a request early, if it has not ended.
@@ -176,7 +252,9 @@ impl Shared {
         let left = state.queue.drain();
         state.metrics.completions += bytes(left.len());
         let waker = state.waker.take();
+        let sleepers = state.time.end();
         drop(state);
+        sleepers.into_iter().for_each(Waker::wake);
         for job in left {
             job.fail(ErrorKind::Ended);
         }

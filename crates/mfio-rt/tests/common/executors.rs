@@ -10,6 +10,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Instant;
 
 use mfio::backend::integration::{AsyncIo, Integration, Null, Tokio};
 use mfio::backend::{IoBackend, IoBackendExt};
@@ -20,7 +21,9 @@ use tokio::task::LocalSet;
 use super::park_on;
 
 /// Everything that a scenario needs of a runtime.
-pub(crate) trait Runtime: Fs<FileHandle = File> + Time + IoBackend {
+pub(crate) trait Runtime:
+    Fs<FileHandle = File> + Time<Instant = Instant> + IoBackend
+{
     /// What its driver has asked of the system so far.
     fn system_calls(&self) -> u64;
 }
