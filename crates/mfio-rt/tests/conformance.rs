@@ -16,34 +16,46 @@ macro_rules! on {
     ($name:ident, $subject:expr) => {
         mod $name {
             mfio_rt::fs_conformance!($subject);
+
+            mod time {
+                mfio_rt::time_conformance!($subject);
+            }
         }
     };
     (everywhere $name:ident, $subject:expr) => {
         mod $name {
             mfio_rt::fs_conformance!($subject);
 
+            mod time {
+                mfio_rt::time_conformance!($subject);
+            }
+
             mod tokio_one_thread {
                 use crate::common::executors::Executor;
 
                 mfio_rt::fs_conformance_by_group!($subject.within(Executor::TokioOneThread));
+                mfio_rt::time_conformance_by_group!($subject.within(Executor::TokioOneThread));
             }
 
             mod tokio_threads {
                 use crate::common::executors::Executor;
 
                 mfio_rt::fs_conformance_by_group!($subject.within(Executor::TokioThreads));
+                mfio_rt::time_conformance_by_group!($subject.within(Executor::TokioThreads));
             }
 
             mod tokio_spawned {
                 use crate::common::executors::Executor;
 
                 mfio_rt::fs_conformance_by_group!($subject.within(Executor::TokioSpawned));
+                mfio_rt::time_conformance_by_group!($subject.within(Executor::TokioSpawned));
             }
 
             mod smol {
                 use crate::common::executors::Executor;
 
                 mfio_rt::fs_conformance_by_group!($subject.within(Executor::Smol));
+                mfio_rt::time_conformance_by_group!($subject.within(Executor::Smol));
             }
         }
     };

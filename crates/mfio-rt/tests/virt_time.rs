@@ -114,8 +114,7 @@ fn trace(seed: u64) -> Vec<String> {
         });
         join_all(tasks).await;
     });
-    let log = log.lock().unwrap().clone();
-    log
+    log.into_inner().unwrap()
 }
 
 #[test]

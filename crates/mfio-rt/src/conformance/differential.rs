@@ -201,7 +201,7 @@ pub enum Difference {
 /// Play a sequence on a subject and on the model. `None`: they are the same.
 pub fn compare<S: Subject + ?Sized>(subject: &S, ops: &[Op]) -> Option<Difference> {
     let theirs = ops.to_vec();
-    let got = to_the_end(subject, move |dir| play::play(dir, theirs));
+    let got = to_the_end(|task| subject.run(task), move |dir| play::play(dir, theirs));
     difference(&got, &on_model::play(ops))
 }
 

@@ -259,7 +259,7 @@ macro_rules! __fs_cases {
 #[macro_export]
 macro_rules! fs_conformance {
     ($subject:expr) => {
-        $crate::__fs_cases! { __fs_tests [$subject] }
+        $crate::__fs_cases! { __kit_tests [$crate::conformance::check, $subject] }
     };
 }
 
@@ -267,18 +267,18 @@ macro_rules! fs_conformance {
 #[macro_export]
 macro_rules! fs_conformance_by_group {
     ($subject:expr) => {
-        $crate::__fs_cases! { __fs_group_tests [$subject] }
+        $crate::__fs_cases! { __kit_group_tests [$crate::conformance::check_group, $subject] }
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __fs_group_tests {
-    ([$subject:expr] $($group:ident $cases:tt)*) => {
+macro_rules! __kit_group_tests {
+    ([$check:path, $subject:expr] $($group:ident $cases:tt)*) => {
         $(
             #[test]
             fn $group() {
-                $crate::conformance::check_group(&$subject, stringify!($group));
+                $check(&$subject, stringify!($group));
             }
         )*
     };
@@ -286,8 +286,8 @@ macro_rules! __fs_group_tests {
 
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __fs_tests {
-    ([$subject:expr] $($group:ident { $($case:ident)* })*) => {
+macro_rules! __kit_tests {
+    ([$check:path, $subject:expr] $($group:ident { $($case:ident)* })*) => {
         $(
             mod $group {
                 #[allow(unused_imports, reason = "the expression may name nothing")]
@@ -296,7 +296,7 @@ macro_rules! __fs_tests {
                     #[test]
                     fn $case() {
                         let name = concat!(stringify!($group), "::", stringify!($case));
-                        $crate::conformance::check(&$subject, name);
+                        $check(&$subject, name);
                     }
                 )*
             }

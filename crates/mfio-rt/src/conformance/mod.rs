@@ -61,6 +61,7 @@ pub mod differential;
 pub mod fs;
 pub mod model;
 mod tasks;
+pub mod time;
 
 use std::{
     fmt,
@@ -265,21 +266,23 @@ impl<D: Dir> Case<D> {
         });
         let body = self.body;
         let seen = Arc::clone(&lacks);
-        to_the_end(subject, move |dir| body(Fixture { dir, lacks: seen }));
+        to_the_end(|task| subject.run(task), move |dir| body(Fixture { dir, lacks: seen }));
         let missed = lacks.missed.lock().unwrap_or_else(PoisonError::into_inner).take();
         missed.map_or(Outcome::Passed, Outcome::Skipped)
     }
 }
 
-/// Run what `body` makes of a directory of the subject, and give what comes of it.
-fn to_the_end<S, F>(subject: &S, body: impl FnOnce(S::Dir) -> F + Send + 'static) -> F::Output
+/// Have a subject run what `body` makes of what the subject gives, and give what comes of it.
+fn to_the_end<D, F>(
+    run: impl FnOnce(Task<D>),
+    body: impl FnOnce(D) -> F + Send + 'static,
+) -> F::Output
 where
-    S: Subject + ?Sized,
     F: Future<Output: Send> + Send + 'static,
 {
     let slot = Arc::new(Mutex::new(None));
     let kept = Arc::clone(&slot);
-    subject.run(Box::new(move |dir| {
+    run(Box::new(move |dir| {
         let body = body(dir);
         Box::pin(async move {
             let output = body.await;

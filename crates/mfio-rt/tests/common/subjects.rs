@@ -1,8 +1,8 @@
 //! The file systems that the conformance kit and the differential test run on, each in any executor.
 
-use mfio_rt::conformance::{Subject, Task};
-use mfio_rt::native::Builder;
-use mfio_rt::virt::VirtRt;
+use mfio_rt::conformance::{Subject, Task, time};
+use mfio_rt::native::{self, Builder};
+use mfio_rt::virt::{self, VirtRt};
 use mfio_rt::{DirHandleExt, Fs, NativeRt, PathBuf};
 
 use super::executors::Executor;
@@ -81,6 +81,26 @@ fn place(executor: Executor) -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
+impl time::Subject for Native {
+    type Clock = native::Clock;
+
+    fn run(&self, task: time::Task<native::Clock>) {
+        let Self { builder, local, executor } = *self;
+        limited(move || {
+            if local {
+                let rt = builder().build_local().unwrap();
+                executor.run_local(rt, move |rt| Box::pin(task(rt.clock())));
+            } else {
+                executor.run(builder().build().unwrap(), move |rt| Box::pin(task(rt.clock())));
+            }
+        });
+    }
+
+    fn absent(&self) -> Option<String> {
+        Subject::absent(self)
+    }
+}
+
 /// A runtime in memory, made anew for each case.
 #[derive(Clone, Copy)]
 pub(crate) struct Virt {
@@ -110,6 +130,17 @@ impl Subject for Virt {
 
     fn odd_name(&self) -> Option<PathBuf> {
         odd_name()
+    }
+}
+
+impl time::Subject for Virt {
+    type Clock = virt::Clock;
+
+    fn run(&self, task: time::Task<virt::Clock>) {
+        let Self { make, executor } = *self;
+        limited(move || {
+            executor.run(make(), move |rt| Box::pin(task(rt.clock())));
+        });
     }
 }
 
