@@ -346,3 +346,6 @@ impl Requests for Receiving {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
