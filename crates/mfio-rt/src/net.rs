@@ -26,6 +26,8 @@ use mfio::{
     packet::perms::{Read, Write},
 };
 
+#[cfg(feature = "std")]
+pub use crate::native::{TcpListener, TcpParts, TcpStream};
 pub use addr::{Addrs, ToAddrs};
 pub use options::{Keepalive, SocketOption};
 

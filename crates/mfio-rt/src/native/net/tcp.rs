@@ -28,7 +28,8 @@ use crate::{
         sys::{OsSocket, internet},
         task::Work,
     },
-    net::{Addrs, Keepalive, Shutdown, SocketOption, TcpStreamHandle},
+    global::current,
+    net::{Addrs, Keepalive, Shutdown, SocketOption, TcpStreamHandle, ToAddrs},
 };
 
 /// A TCP connection.
@@ -110,6 +111,15 @@ pub(in super::super) async fn connect(core: Arc<Core>, addrs: Result<Addrs>) -> 
 }
 
 impl TcpStream {
+    /// Connect on the current runtime: see [`Tcp::connect`](crate::Tcp::connect) and [`crate::global`].
+    ///
+    /// # Errors
+    ///
+    /// As there; [`ErrorKind::NoRuntime`] outside of one.
+    pub async fn connect(addr: impl ToAddrs) -> Result<Self> {
+        connect(current(Tried::Connect)?, addr.to_addrs()).await
+    }
+
     pub(super) fn new(core: Arc<Core>, socket: Arc<OsSocket>, front: Vec<u8>) -> Self {
         let receive = Lane::new(&core, &socket, Receiving::new(front));
         let send = Lane::new(&core, &socket, Sending::new());

@@ -25,7 +25,8 @@ use crate::{
         sys::{Accepted, OsSocket, internet},
         task::Work,
     },
-    net::{Addrs, TcpListenerHandle},
+    global::current,
+    net::{Addrs, TcpListenerHandle, ToAddrs},
 };
 
 /// How long the stream of connections waits where descriptors or memory have run out.
@@ -56,6 +57,16 @@ pub(in super::super) async fn bind(core: Arc<Core>, addrs: Result<Addrs>) -> Res
 }
 
 impl TcpListener {
+    /// Wait for connections on the current runtime: see [`Tcp::bind`](crate::Tcp::bind) and
+    /// [`crate::global`].
+    ///
+    /// # Errors
+    ///
+    /// As there; [`ErrorKind::NoRuntime`] outside of one.
+    pub async fn bind(addr: impl ToAddrs) -> Result<Self> {
+        bind(current(Tried::Bind)?, addr.to_addrs()).await
+    }
+
     fn new(core: Arc<Core>, socket: OsSocket) -> Result<Self> {
         socket.set_nonblocking(core.wants_nonblocking())?;
         let socket = Arc::new(socket);
