@@ -133,7 +133,7 @@ enum Move {
     },
     Poll(usize),
     Drop(usize),
-    Give(usize),
+    Give(u8),
     /// The system hears the recall.
     Cancelled,
 }
@@ -143,7 +143,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         3 => (0usize..9, any::<bool>()).prop_map(|(len, exact)| Move::Send { len, exact }),
         3 => (0usize..4).prop_map(Move::Poll),
         2 => (0usize..4).prop_map(Move::Drop),
-        4 => (1usize..12).prop_map(Move::Give),
+        4 => (1u8..12).prop_map(Move::Give),
         1 => Just(Move::Cancelled),
     ];
     proptest::collection::vec(one, 1..60)
@@ -176,8 +176,8 @@ proptest! {
                 }
                 Move::Drop(at) if at < futures.len() => drop(futures.remove(at)),
                 Move::Give(len) => {
-                    let bytes: Vec<u8> = (0..len).map(|i| sent.wrapping_add(i as u8)).collect();
-                    sent = sent.wrapping_add(object.give(&bytes) as u8);
+                    let bytes: Vec<u8> = (0..len).map(|i| sent.wrapping_add(i)).collect();
+                    sent = sent.wrapping_add(u8::try_from(object.give(&bytes)).unwrap());
                 }
                 Move::Cancelled => {
                     let recalled = std::mem::take(&mut *object.recalls.lock().unwrap()) > 0;
