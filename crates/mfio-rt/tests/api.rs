@@ -187,11 +187,12 @@ fn the_runtime_list() {
         assert!(each.iter().any(|(name, rt)| *name == "thread" && rt.is_ok()));
         for one in [
             NativeRt::builder().io_uring(true).thread(true).build(),
+            NativeRt::builder().mio(true).build(),
             NativeRt::builder().thread(true).build(),
         ] {
             assert!(one.is_ok());
         }
-        let unsupported = NativeRt::builder().iocp(true).mio(true).build().unwrap_err();
+        let unsupported = NativeRt::builder().iocp(true).build().unwrap_err();
         assert_eq!(unsupported.kind(), ErrorKind::Unsupported);
         let local: LocalRt = NativeRt::builder().build_local().unwrap();
 

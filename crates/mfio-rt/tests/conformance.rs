@@ -62,11 +62,14 @@ macro_rules! on {
 }
 
 const IO_URING: Native = Native::new(|| NativeRt::builder().io_uring(true));
+const MIO: Native = Native::new(|| NativeRt::builder().mio(true));
 const THREAD: Native = Native::new(|| NativeRt::builder().thread(true));
 
 on!(everywhere io_uring, crate::IO_URING);
+on!(everywhere mio, crate::MIO);
 on!(everywhere thread, crate::THREAD);
 on!(everywhere local_io_uring, crate::IO_URING.local());
+on!(local_mio, crate::MIO.local());
 on!(local_thread, crate::THREAD.local());
 on!(everywhere in_memory, crate::Virt::new(crate::VirtRt::new));
 on!(everywhere in_memory_by_chance, crate::Virt::new(|| crate::VirtRt::builder().seed(42).build()));

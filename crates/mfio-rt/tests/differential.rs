@@ -20,6 +20,12 @@ fn io_uring() {
 }
 
 #[test]
+fn mio() {
+    let subject = Native::new(|| NativeRt::builder().mio(true));
+    seeds(RUNS).for_each(|seed| check("mio", &subject, seed));
+}
+
+#[test]
 fn thread() {
     let subject = Native::new(|| NativeRt::builder().thread(true));
     seeds(RUNS).for_each(|seed| check("thread", &subject, seed));
