@@ -53,11 +53,14 @@ impl Position for NoPos {
 
 /// Reading, for everything that fills packets.
 ///
-/// Nothing is sent before the first poll. Dropping a future asks the object to cancel the request; of a
-/// positional object nothing is lost by that. Borrowed memory is filled through an intermediate
+/// Nothing is sent before the first poll. Dropping a future asks the object to cancel the request, and nothing
+/// is lost by that: what a positional object read can be read again, and the bytes of a stream that had come,
+/// all or some, are the next read's. One that has resolved delivered what it read; with an error, the good bytes
+/// before it. Borrowed memory is filled through an intermediate
 /// buffer (see [`bounced_bytes`](crate::metrics::bounced_bytes)); owned memory without a copy.
 pub trait IoRead<Pos>: PacketIo<Write, Pos> {
-    /// Read one value.
+    /// Read one value. Where that fails the bytes of it that had come are delivered with the error, unseen: where
+    /// they matter, read them as bytes.
     ///
     /// # Errors
     ///
@@ -109,11 +112,13 @@ pub trait IoRead<Pos>: PacketIo<Write, Pos> {
     /// Append everything from `pos` on, up to the end of the object or its first gap, to `buf`. Gives
     /// how many bytes were appended.
     ///
-    /// Dropped half way, it leaves the bytes that had arrived in `buf`.
+    /// Dropped half way, it leaves the bytes that it had appended in `buf`; what was on its way returns to the
+    /// object, of a stream for the next read.
     ///
     /// # Errors
     ///
     /// Those of the object, except that it ends; the bytes before the error are in `buf`.
+    /// [`ErrorKind::OutOfMemory`] where `buf` could not grow: a stream has the bytes that did not fit back.
     fn read_to_end<'a>(&'a self, pos: Pos, buf: &'a mut Vec<u8>) -> ReadToEnd<'a, Self, Pos>
     where
         Pos: Position,
@@ -127,7 +132,8 @@ impl<T: PacketIo<Write, Pos>, Pos> IoRead<Pos> for T {}
 /// Writing, for everything that drains packets.
 ///
 /// Nothing is sent before the first poll. Dropping a future asks the object to cancel the request,
-/// which may have been carried out by then, in whole or in part.
+/// which may have been carried out by then, in whole or in part. A stream finishes it once any byte of it may
+/// have left, from memory of its own or of the packet, so that what is written next is not in the middle of it.
 pub trait IoWrite<Pos>: PacketIo<Read, Pos> {
     /// Write one value.
     ///
@@ -304,26 +310,32 @@ impl<Pos: Position> ToEnd<'_, Pos> {
                 .get_or_insert_with(|| Flight::new(self.pos, Packet::<Write>::new_buf(self.chunk)));
             let (_begun, chunk) = ready!(reading.poll_store(io, cx));
             self.reading = None;
+            if self.buf.try_reserve(good_bytes(&chunk).len()).is_err() {
+                // Nobody gets it.
+                chunk.give_rest_back(0);
+                io.cancel_io(&chunk);
+                let error = Error::new(ErrorKind::OutOfMemory, Tried::Read);
+                return Poll::Ready(Err(self.after_good(error)));
+            }
             if let Some(outcome) = self.append(&chunk) {
                 return Poll::Ready(outcome);
             }
         }
     }
 
-    /// Take a chunk that has ended. `Some` when it was the last.
+    fn after_good(&self, error: Error) -> Error {
+        error.with_good_bytes(crate::packet::widen(self.appended))
+    }
+
+    /// Take a chunk that has ended, for which there is room. `Some` when it was the last.
     fn append(&mut self, chunk: &PacketBox<Write>) -> Option<Result<usize>> {
-        let bytes = chunk.simple_contiguous_slice().unwrap_or_default();
-        let good = |error: Error, n| error.with_good_bytes(crate::packet::widen(n));
-        if self.buf.try_reserve(bytes.len()).is_err() {
-            let error = Error::new(ErrorKind::OutOfMemory, Tried::Read);
-            return Some(Err(good(error, self.appended)));
-        }
+        let bytes = good_bytes(chunk);
         self.buf.extend_from_slice(bytes);
         crate::metrics::BOUNCED.add(bytes.len());
         self.appended += bytes.len();
         match chunk.min_error() {
             Some(error) if is_end(error) => return Some(Ok(self.appended)),
-            Some(error) => return Some(Err(good(error, self.appended))),
+            Some(error) => return Some(Err(self.after_good(error))),
             None => {}
         }
         let Some(pos) = self.pos.advance(chunk.len()) else {
@@ -333,6 +345,10 @@ impl<Pos: Position> ToEnd<'_, Pos> {
         self.chunk = (self.chunk * GROWTH).min(LAST_CHUNK);
         None
     }
+}
+
+fn good_bytes(chunk: &PacketBox<Write>) -> &[u8] {
+    chunk.simple_contiguous_slice().unwrap_or_default()
 }
 
 /// Whether an error only says that the object, or this part of it, ended.

@@ -262,7 +262,6 @@ impl<P: PacketPerms> Packet<P> {
 
     /// It has ended, its first `given` bytes were delivered, and nobody takes the others any more: they are the
     /// object's, which is told next. Only for the sole owner.
-    #[cfg(feature = "compat")]
     pub(crate) fn give_rest_back(&self, given: usize) {
         self.progress.settle(given);
         self.state.was_given_out();

@@ -49,7 +49,6 @@ impl Progress {
 
     /// All has ended, and the first `given` bytes were delivered; the one who abandons keeps the others. Only
     /// for the sole owner.
-    #[cfg(feature = "compat")]
     pub(super) fn settle(&self, given: usize) {
         self.rest.store(given, Ordering::Relaxed);
     }

@@ -147,7 +147,6 @@ impl State {
     }
 
     /// A packet that has ended was given out in parts, by its owner. Only for the sole owner.
-    #[cfg(feature = "compat")]
     pub(crate) fn was_given_out(&self) {
         self.word.fetch_or(HANDS_OUT | IN_PARTS, Ordering::Relaxed);
     }
