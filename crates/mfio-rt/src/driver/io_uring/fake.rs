@@ -11,8 +11,10 @@ use rustix::io::Errno;
 
 use super::super::Wait;
 use super::super::op::RequestId;
+use super::super::segments::IoVec;
 use super::call::Call;
 use super::engine::{Completion, Engine, Kernel, Prepared, Progress, Request};
+use super::socket::pieces_of_message;
 
 /// Small, seeded, the same everywhere.
 pub(super) struct Random(u64);
@@ -41,7 +43,7 @@ pub(super) struct Held {
     pub(super) user_data: u64,
 }
 
-// SAFETY: tests only; the fake kernel never follows the pointers in a call.
+// SAFETY: tests only; what a call points to is the request's, which the engine keeps until the call is over.
 unsafe impl Send for Held {}
 
 impl Held {
@@ -89,6 +91,15 @@ pub(super) struct State {
     pub(super) moved: HashMap<RawFd, usize>,
     pub(super) failed: HashSet<RawFd>,
     pub(super) past: Vec<u64>,
+    /// Bytes of the [`stream`] that sockets have received.
+    pub(super) received: usize,
+    /// What sockets have sent.
+    pub(super) sent: Vec<u8>,
+}
+
+/// The byte of a stream at `at`.
+pub(super) fn stream(at: usize) -> u8 {
+    u8::try_from(at * 31 % 251).unwrap()
 }
 
 /// The fake kernel. Clones are the same kernel, so a test keeps one.
@@ -118,6 +129,8 @@ impl FakeKernel {
             moved: HashMap::new(),
             failed: HashSet::new(),
             past: Vec::new(),
+            received: 0,
+            sent: Vec::new(),
         })))
     }
 
@@ -125,7 +138,7 @@ impl FakeKernel {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub(super) fn engine(&self) -> Engine<FakeKernel, FakeRequest> {
+    pub(super) fn engine<R: Request>(&self) -> Engine<FakeKernel, R> {
         Engine::new(self.clone(), WAKE_FD, 1 << 20)
     }
 
@@ -167,7 +180,29 @@ impl State {
                 }
             }
         }
+        if let Ok(bytes) = usize::try_from(result) {
+            self.move_bytes(&held.call, bytes);
+        }
         self.post(held.user_data, result, false);
+    }
+
+    /// Moves as many bytes of a socket's as the completion says.
+    fn move_bytes(&mut self, call: &Call, mut bytes: usize) {
+        for piece in pieces_of(call) {
+            let moved = piece.len.min(bytes);
+            bytes -= moved;
+            for at in 0..moved {
+                let byte = piece.start.wrapping_add(at);
+                if matches!(call, Call::Send { .. } | Call::SendList { .. }) {
+                    // SAFETY: inside what the call sends, which the request keeps until it is over.
+                    self.sent.push(unsafe { *byte });
+                } else {
+                    // SAFETY: inside what the call fills; as above.
+                    unsafe { *byte = stream(self.received) };
+                    self.received += 1;
+                }
+            }
+        }
     }
 
     /// Where a request that the kernel holds is.
@@ -195,9 +230,36 @@ impl State {
     }
 }
 
-pub(super) fn full_result(call: &Call) -> i32 {
+/// The memory that a call of a socket moves bytes of.
+fn pieces_of(call: &Call) -> Vec<IoVec> {
     match *call {
-        Call::Read { len, .. } => i32::try_from(len).unwrap(),
+        Call::Receive { ptr, len, .. } => vec![IoVec { start: ptr, len: len as usize }],
+        Call::Send { ptr, len, .. } => vec![IoVec { start: ptr.cast_mut(), len: len as usize }],
+        // SAFETY: the request keeps header and list until the call is over.
+        Call::ReceiveList { message, .. } => unsafe { pieces_of_message(message) },
+        // SAFETY: as above.
+        Call::SendList { message, .. } => unsafe { pieces_of_message(message) },
+        _ => Vec::new(),
+    }
+}
+
+/// How many bytes a call asks to be moved, if it is one that moves bytes.
+pub(super) fn wanted(call: &Call) -> Option<usize> {
+    match *call {
+        Call::Read { len, .. } => Some(len as usize),
+        Call::Receive { .. }
+        | Call::ReceiveList { .. }
+        | Call::Send { .. }
+        | Call::SendList { .. } => Some(pieces_of(call).iter().map(|piece| piece.len).sum()),
+        _ => None,
+    }
+}
+
+pub(super) fn full_result(call: &Call) -> i32 {
+    if let Some(bytes) = wanted(call) {
+        return i32::try_from(bytes).unwrap();
+    }
+    match *call {
         Call::Poll { .. } => 1,
         _ => 0,
     }

@@ -17,7 +17,7 @@ use super::call::Call;
 use super::engine::{Engine, Kernel};
 use super::fake::{
     DROPPED_UNDER_THE_KERNEL, FakeAnswer, FakeKernel, FakeRequest, Held, Outcome, State,
-    full_result,
+    full_result, stream, wanted,
 };
 
 const NAP: Wait = Wait::Until(Some(Duration::from_millis(1)));
@@ -47,6 +47,7 @@ fn assert_never_dropped_under_the_kernel(names: &std::ops::Range<RawFd>) {
 
 mod deferred;
 mod ends;
+mod sockets;
 
 type FakeEngine = Engine<FakeKernel, FakeRequest>;
 
@@ -103,20 +104,17 @@ fn one_bad_thing(state: &mut State) {
     if held.is_wake() {
         return;
     }
-    let result = match (held.call, state.random.below(10)) {
-        (Call::Read { .. }, 0) => code(Errno::INTR),
-        (Call::Read { .. }, 1) => code(Errno::AGAIN),
+    let result = match (wanted(&held.call), state.random.below(10)) {
+        (Some(_), 0) => code(Errno::INTR),
+        (Some(_), 1) => code(Errno::AGAIN),
         (_, 2) => code(Errno::CANCELED),
-        (Call::Read { len, .. }, 3..=5) => {
-            let len = usize::try_from(len).unwrap();
-            i32::try_from(1 + state.random.below(len)).unwrap()
-        }
-        (Call::Read { .. }, 6) if state.random.one_in(4) => code(Errno::IO),
+        (Some(len), 3..=5) => i32::try_from(1 + state.random.below(len)).unwrap(),
+        (Some(_), 6) if state.random.one_in(4) => code(Errno::IO),
         (_, 7) if state.completions.len() < 2 => {
             // Not the terminal one.
             return state.post(held.user_data, 1, true);
         }
-        (call, _) => full_result(&call),
+        _ => full_result(&held.call),
     };
     state.complete(at, result);
 }
@@ -158,7 +156,7 @@ fn random_run(seed: u64) {
     let entries = 2 + usize::try_from(seed % 7).unwrap();
     let kernel = FakeKernel::new(entries, seed);
     kernel.state().on_enter = badly;
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mut random = super::fake::Random::new(seed ^ 0xabcd);
     let mine = names(64);
     let mut hints: HashMap<RawFd, (usize, Arc<AtomicU64>)> = HashMap::new();
@@ -225,7 +223,7 @@ proptest::proptest! {
 #[test]
 fn a_doubled_completion_after_the_slot_was_reused_ends_nobody() {
     let kernel = FakeKernel::new(8, 0);
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mine = names(2);
     let mut ended = Vec::new();
     submit(&mut engine, &kernel, mine.start, 4, &mut ended);
@@ -251,7 +249,7 @@ fn a_doubled_completion_after_the_slot_was_reused_ends_nobody() {
 #[test]
 fn a_completion_with_more_to_come_is_not_the_end() {
     let kernel = FakeKernel::new(8, 0);
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mine = names(1);
     let mut ended = Vec::new();
     submit(&mut engine, &kernel, mine.start, 4, &mut ended);
@@ -271,7 +269,7 @@ fn a_completion_with_more_to_come_is_not_the_end() {
 #[test]
 fn short_interrupted_unready_and_cancelled_by_nobody_never_surface() {
     let kernel = FakeKernel::new(8, 0);
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mine = names(1);
     let mut ended = Vec::new();
     submit(&mut engine, &kernel, mine.start, 10, &mut ended);
@@ -297,7 +295,7 @@ fn short_interrupted_unready_and_cancelled_by_nobody_never_surface() {
 #[test]
 fn an_error_after_acceptance_ends_the_request_once() {
     let kernel = FakeKernel::new(8, 0);
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mine = names(1);
     let mut ended = Vec::new();
     submit(&mut engine, &kernel, mine.start, 10, &mut ended);
@@ -328,7 +326,7 @@ fn cancels_get_through_when_the_submission_queue_is_full() {
 /// Says whether the queue was full when the cancels came.
 fn cancel_all_of(entries: usize, count: usize) -> bool {
     let kernel = FakeKernel::new(entries, 0);
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mine = names(i32::try_from(count).unwrap());
     let mut ended = Vec::new();
     let mut hints = Vec::new();
@@ -364,7 +362,7 @@ fn cancel_all_of(entries: usize, count: usize) -> bool {
 #[test]
 fn the_completion_of_a_cancel_frees_nothing() {
     let kernel = FakeKernel::new(8, 0);
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mine = names(3);
     let mut ended = Vec::new();
     for (order, name) in mine.clone().enumerate() {
@@ -403,7 +401,7 @@ fn the_completion_of_a_cancel_frees_nothing() {
 fn sixteen_thousand_requests_go_through_64_entries() {
     let kernel = FakeKernel::new(64, 0);
     kernel.state().on_enter = |state, _| state.complete_all();
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mine = names(16_384);
     let mut ended = Vec::new();
     for name in mine.clone() {
@@ -427,7 +425,7 @@ fn sixteen_thousand_requests_go_through_64_entries() {
 fn idle_requests_keep_nobody_out_of_the_kernel() {
     for wait in [Wait::No, NAP] {
         let kernel = FakeKernel::new(8, 0);
-        let mut engine = kernel.engine();
+        let mut engine: FakeEngine = kernel.engine();
         let mine = names(100);
         let mut ended = Vec::new();
         for name in mine.clone() {
@@ -450,7 +448,7 @@ fn idle_requests_keep_nobody_out_of_the_kernel() {
 #[test]
 fn a_request_that_waits_here_is_cancelled_here() {
     let kernel = FakeKernel::new(2, 0);
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let stuck = names(8);
     let mut ended = Vec::new();
     for name in stuck {
@@ -474,7 +472,7 @@ fn a_request_that_waits_here_is_cancelled_here() {
 fn a_refused_call_is_reported_and_loses_nothing() {
     for errno in [Errno::NOMEM, Errno::AGAIN, Errno::BUSY] {
         let kernel = FakeKernel::new(8, 0);
-        let mut engine = kernel.engine();
+        let mut engine: FakeEngine = kernel.engine();
         let mine = names(4);
         let mut ended = Vec::new();
         for name in mine.clone() {
@@ -495,7 +493,7 @@ fn a_refused_call_is_reported_and_loses_nothing() {
 #[test]
 fn past_the_limit_a_request_fails_and_the_others_do_not() {
     let kernel = FakeKernel::new(2, 0);
-    let mut engine = Engine::new(kernel.clone(), super::fake::WAKE_FD, 3);
+    let mut engine = FakeEngine::new(kernel.clone(), super::fake::WAKE_FD, 3);
     let mine = names(4);
     let mut ended = Vec::new();
     for name in mine.clone() {
@@ -519,7 +517,7 @@ fn a_wake_up_ends_a_sleep_and_is_armed_again() {
             state.wake(more);
         }
     };
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mut ended = Vec::new();
     for _ in 0..20 {
         engine.drive(NAP, &mut ended).unwrap();
@@ -532,7 +530,7 @@ fn a_wake_up_ends_a_sleep_and_is_armed_again() {
 #[test]
 fn a_broken_ring_frees_nothing_that_the_kernel_holds() {
     let kernel = FakeKernel::new(8, 0);
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mine = names(3);
     let mut ended = Vec::new();
     for name in mine.clone() {
@@ -564,7 +562,7 @@ fn a_wake_up_of_one_shot_is_armed_again_only_after_it_was_taken() {
             }
         }
     };
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mut ended = Vec::new();
     engine.drive(Wait::No, &mut ended).unwrap();
     assert!(engine.wake_is_level() && !engine.take_woken());

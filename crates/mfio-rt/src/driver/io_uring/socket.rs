@@ -46,6 +46,20 @@ struct Message {
 // SAFETY: addresses and numbers. The memory that they lead to belongs to the same operation.
 unsafe impl Send for Message {}
 
+/// The pieces that a message header names, for the fake kernel.
+///
+/// # Safety
+///
+/// It was made by [`message`], of a list that is still there.
+#[cfg(test)]
+pub(super) unsafe fn pieces_of_message(header: *const u8) -> Vec<IoVec> {
+    // SAFETY: told by the caller.
+    unsafe {
+        let message = header.cast::<Message>().read_unaligned();
+        std::slice::from_raw_parts(message.list, message.count).to_vec()
+    }
+}
+
 /// Where the kernel puts the address of who has connected.
 #[derive(Clone, Copy)]
 #[repr(C)]

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn a_flag_for_work_that_is_done_keeps_no_drive_for_ever() {
     let kernel = FakeKernel::new(8, 1);
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let name = names(1).start;
     let mut ended = Vec::new();
     submit(&mut engine, &kernel, name, 10, &mut ended);

@@ -14,7 +14,7 @@ fn end_with(
     *LATE.lock().unwrap() = Some(sender);
     let kernel = FakeKernel::new(4, 0);
     kernel.state().on_enter = act;
-    let mut engine = kernel.engine();
+    let mut engine: FakeEngine = kernel.engine();
     let mut ended = Vec::new();
     for name in names(12) {
         submit(&mut engine, &kernel, name, 4, &mut ended);
