@@ -239,6 +239,13 @@ impl<P: PacketPerms> Pieces<P> {
         self.moved = self.moved.saturating_add(bytes).min(total);
     }
 
+    /// The same memory from its start, to be moved once more.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "for tests of the ring, which not every system has")]
+    pub(crate) fn rewind(&mut self) {
+        self.moved = 0;
+    }
+
     /// Takes the first piece out.
     pub(crate) fn pop(&mut self) -> Option<Piece<P>> {
         let view = self.views.pop_front()?;

@@ -53,7 +53,9 @@
 //! # Given up
 //!
 //! No registered files or buffers yet (measured gains are small for buffered I/O), no kernel-side
-//! polling thread (it burns a core), no linked submissions (a short transfer breaks the chain).
+//! polling thread (it burns a core), no linked submissions (a short transfer breaks the chain). A receive does
+//! not ask to be polled first: over TCP on one host (Linux 6.18), that spared a receive with nothing to take
+//! nothing measurable, and made a round trip whose bytes were there 8 % dearer.
 
 mod call;
 mod end;
