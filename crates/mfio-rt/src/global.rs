@@ -1,4 +1,5 @@
-//! The current runtime: what the free functions of [`fs`](crate::fs) and [`time`](crate::time) work on.
+//! The current runtime: what the free functions of [`fs`](crate::fs) and [`time`](crate::time) work on, and the
+//! constructors of files and of sockets ([`net`](crate::net)).
 //!
 //! Which one that is gets looked up when a future is polled for the first time:
 //!
@@ -7,7 +8,7 @@
 //! 2. Where none polls, the *process-wide* one, while a function with [`#[init]`](crate::init) runs anywhere in the
 //!    process. This is what tasks find that an executor polls by itself (`tokio::spawn`), on whichever of its threads,
 //!    and threads that block on a future in their own way. It is built when it is first asked for, driven by a
-//!    task or thread of its own, and shared by all. It ends with the last such function.
+//!    thread of its own (in tokio by a task, and by a thread where tokio does not poll that), and shared by all. It ends with the last such function.
 //! 3. Else there is none: [`ErrorKind::NoRuntime`].
 //!
 //! What was opened belongs to the runtime that was found, wherever it is used, and fails with

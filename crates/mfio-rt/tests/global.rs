@@ -16,7 +16,8 @@ use futures_util::StreamExt as _;
 use futures_util::future::{join, join_all};
 use mfio::error::Tried;
 use mfio::prelude::v1::*;
-use mfio_rt::{File, FileOps as _, NativeRt, fs, global, time};
+use mfio_rt::net::{TcpListener, TcpStream};
+use mfio_rt::{File, FileOps as _, NativeRt, TcpListenerHandle as _, fs, global, time};
 
 /// A file that says "what it says".
 fn says() -> (tempfile::TempDir, PathBuf) {
@@ -104,6 +105,56 @@ fn every_function_on_every_kind_of_runtime() {
 }
 
 #[test]
+fn connections_on_every_kind_of_runtime() {
+    /// A client in a task of its own, which has another runtime where it migrates.
+    async fn echo<T: Future<Output = Result<()>>>(
+        spawn: impl Fn(common::executors::Task<'static>) -> T,
+    ) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = async move {
+            let client = TcpStream::connect(addr).await.unwrap();
+            client.write_all(NoPos, b"what it says").await.unwrap();
+            let mut back = [0; 12];
+            client.read_all(NoPos, &mut back[..]).await.unwrap();
+            assert_eq!(&back, b"what it says");
+        };
+        let server = async {
+            let (server, _) = listener.accept().await.unwrap();
+            let mut buf = [0; 12];
+            server.read_all(NoPos, &mut buf[..]).await.unwrap();
+            server.write_all(NoPos, &buf[..]).await.unwrap();
+        };
+        let (client, ()) = join(spawn(Box::pin(client)), server).await;
+        client.unwrap();
+    }
+    async fn here(task: common::executors::Task<'static>) -> Result<()> {
+        task.await;
+        Ok(())
+    }
+    async fn in_tokio(task: common::executors::Task<'static>) -> Result<()> {
+        tokio::spawn(task).await.unwrap();
+        Ok(())
+    }
+    async fn in_smol(task: common::executors::Task<'static>) -> Result<()> {
+        smol::spawn(task).await;
+        Ok(())
+    }
+    limited(|| {
+        global::run(echo(here));
+        global::run_in_tokio(async {
+            echo(here).await;
+            echo(in_tokio).await;
+            tokio::spawn(echo(in_tokio)).await.unwrap();
+        });
+        global::run_in_async_io(async {
+            echo(here).await;
+            echo(in_smol).await;
+        });
+    });
+}
+
+#[test]
 fn futures_can_be_spawned() {
     fn send<T: Send + 'static>(_: T) {}
     send(File::open("x"));
@@ -119,6 +170,8 @@ fn futures_can_be_spawned() {
     send(fs::read_dir("x"));
     send(fs::metadata("x"));
     send(time::sleep(Duration::ZERO));
+    send(TcpStream::connect("127.0.0.1:1"));
+    send(TcpListener::bind(("localhost", 0)));
     send(global::within_tokio(async {}));
     send(global::within_async_io(async {}));
 }
@@ -195,6 +248,8 @@ fn outside_is_an_error_that_says_what_to_do() {
             none(fs::remove_file(path).await, Tried::Remove);
             none(fs::read_dir(path).await, Tried::ReadDir);
             none(time::sleep(Duration::ZERO).await, Tried::Timeout);
+            none(TcpStream::connect("127.0.0.1:1").await, Tried::Connect);
+            none(TcpListener::bind("127.0.0.1:0").await, Tried::Bind);
         }
         park_on(outside(&path));
         tokio_one_thread().block_on(outside(&path));
@@ -464,6 +519,39 @@ fn a_driver_that_goes_unasked_is_replaced() {
         let _inside = handle.enter();
         tokio.shutdown_background();
         park_on(global::within_tokio(async { open_elsewhere(&path).unwrap() }));
+    });
+}
+
+/// A task that drives does not get on where all threads of its tokio wait for what it is to drive.
+#[test]
+fn a_tokio_whose_threads_are_all_blocked() {
+    alone("a_tokio_whose_threads_are_all_blocked", || {
+        let (_dir, path) = says();
+        tokio_one_thread().block_on(global::within_tokio(async {
+            for _ in 0..5 {
+                open_elsewhere(&path).unwrap();
+            }
+        }));
+        let tokio = tokio_threads();
+        tokio.block_on(global::within_tokio(async {
+            tokio::spawn(what(path.clone())).await.unwrap().unwrap();
+            // As many tasks as there are threads; each waits until all are in its midst.
+            let barrier = std::sync::Arc::new(std::sync::Barrier::new(2));
+            let tasks = [(); 2].map(|()| {
+                let (path, barrier) = (path.clone(), barrier.clone());
+                tokio::spawn(async move {
+                    barrier.wait();
+                    for _ in 0..5 {
+                        open_elsewhere(&path).unwrap();
+                    }
+                    barrier.wait();
+                })
+            });
+            for task in tasks {
+                task.await.unwrap();
+            }
+            tokio::spawn(what(path.clone())).await.unwrap().unwrap();
+        }));
     });
 }
 

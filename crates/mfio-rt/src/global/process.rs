@@ -1,18 +1,19 @@
 //! The process-wide runtime: for whoever is polled by no runtime of ours.
 //!
 //! It is there for as long as a [`Scope`] is open, and built when somebody first asks for it. Nobody who uses it
-//! drives it, as any of them may be about to block its thread. It has a *driver* for that, a task in somebody's
-//! tokio or a thread:
+//! drives it, as any of them may be about to block its thread. It has a *driver* for that, at home in the newest
+//! scope; when that ends, in the newest one that is left. With the last scope the runtime ends, too.
 //!
-//! ```text
-//!   none      --somebody asks-->                 at home in the newest scope
-//!   in tokio  --that scope ends-->               at home in the newest scope that is left
-//!             --the task is gone unasked-->      on a thread
-//!   any       --the last scope ends-->           none, and the runtime ends
-//! ```
+//! A driver is a thread that blocks on the runtime. In tokio it is a task, which costs a request a quarter of what
+//! changing threads does. But a task gets on only if its executor does, and that may be shut down, or have all its
+//! threads blocked, by somebody who waits for this very runtime. So the task has an *attendant*, a thread that
+//! watches the handle: what is still there to do after a moment, with the task not polled meanwhile, it does itself.
 //!
-//! Nothing is built, spawned, woken or dropped under the lock, save the runtime, which is built there: others who
-//! ask at that moment want just that.
+//! Nothing is spawned, woken or dropped under the lock. The runtime is built there: others who ask at that moment
+//! want just that.
+
+#[cfg(feature = "tokio")]
+mod attended;
 
 use std::{
     future::{Future, poll_fn},
@@ -45,16 +46,15 @@ static PROCESS: Mutex<Process> =
 struct Process {
     /// The open scopes, newest last.
     scopes: Vec<(u64, Home)>,
-    /// How many scopes and drivers have got a name.
+    /// How many scopes there have been.
     names: u64,
     rt: Option<Arc<NativeRt>>,
     driver: Option<Driver>,
 }
 
 struct Driver {
-    name: u64,
-    /// The scope in whose home it lives; none: on a thread, which is nobody's.
-    scope: Option<u64>,
+    /// The scope in whose home it lives.
+    scope: u64,
     stop: Arc<Stop>,
 }
 
@@ -80,23 +80,13 @@ pub(super) fn find() -> Result<Option<Arc<Core>>> {
 }
 
 impl Process {
-    fn name(&mut self) -> u64 {
-        self.names += 1;
-        self.names
-    }
-
     /// The driver to start, if there is a runtime that has none.
     fn next_driver(&mut self) -> Option<Start> {
-        let (scope, home) = self.scopes.last().cloned()?;
-        self.new_driver(Some(scope).filter(|_| !matches!(home, Home::Thread)), home)
-    }
-
-    fn new_driver(&mut self, scope: Option<u64>, home: Home) -> Option<Start> {
         let rt = self.rt.clone().filter(|_| self.driver.is_none())?;
-        let (name, stop) = (self.name(), Arc::new(Stop::default()));
-        self.driver = Some(Driver { name, scope, stop: Arc::clone(&stop) });
-        let is_thread = matches!(home, Home::Thread);
-        Some(Start { home, turn: Turn { rt, name, stop, is_thread } })
+        let (scope, home) = self.scopes.last().cloned()?;
+        let stop = Arc::new(Stop::default());
+        self.driver = Some(Driver { scope, stop: Arc::clone(&stop) });
+        Some(Start { home, rt, stop })
     }
 }
 
@@ -107,7 +97,8 @@ pub(super) struct Scope(u64);
 impl Scope {
     pub(super) fn open(home: Home) -> Self {
         let mut process = process();
-        let name = process.name();
+        process.names += 1;
+        let name = process.names;
         process.scopes.push((name, home));
         Self(name)
     }
@@ -120,7 +111,7 @@ impl Drop for Scope {
         let left: Vec<_> = process.scopes.extract_if(.., |(name, _)| *name == self.0).collect();
         let over = process.scopes.is_empty();
         let ended = process.rt.take_if(|_| over);
-        let stopped = process.driver.take_if(|driver| over || driver.scope == Some(self.0));
+        let stopped = process.driver.take_if(|driver| over || driver.scope == self.0);
         let next = process.next_driver();
         drop(process);
         drop(left);
@@ -131,7 +122,7 @@ impl Drop for Scope {
             // Now, and not when the driver has let go of it: a tokio that is not polled any more never does.
             rt.core().end();
         }
-        // Where none can be started, whoever asks next tries again, and is told.
+        // There is nobody to tell here where that fails; whoever asks next is told.
         let _ = next.map(Start::start);
     }
 }
@@ -139,56 +130,30 @@ impl Drop for Scope {
 /// A driver that is to be started.
 struct Start {
     home: Home,
-    turn: Turn,
+    rt: Arc<NativeRt>,
+    stop: Arc<Stop>,
 }
 
 impl Start {
+    /// Where it cannot be started, whoever asks next tries again.
     fn start(self) -> Result<()> {
-        let turn = self.turn;
-        match self.home {
-            Home::Thread => {
-                let drive = move || turn.rt.block_on(turn.stop.told());
-                let thread = thread::Builder::new().name("mfio-driver".into()).spawn(drive);
-                thread
-                    .map(drop)
-                    .map_err(|error: io::Error| Error::from(error).with_tried(Tried::Build))
-            }
+        let Self { home, rt, stop } = self;
+        let its_stop = Arc::clone(&stop);
+        let started = match home {
+            Home::Thread => on_thread("mfio-driver", move || rt.block_on(stop.told())),
             #[cfg(feature = "tokio")]
-            Home::Tokio(tokio) => {
-                use mfio::backend::integration::{Integration as _, Tokio};
-                drop(tokio.spawn(async move {
-                    let (mut rt, stop) = (Arc::clone(&turn.rt), Arc::clone(&turn.stop));
-                    Tokio::run_with_mut(&mut rt, |_rt| stop.told()).await;
-                    drop(turn);
-                }));
-                Ok(())
-            }
+            Home::Tokio(tokio) => attended::start(&tokio, rt, stop),
+        };
+        if started.is_err() {
+            process().driver.take_if(|driver| Arc::ptr_eq(&driver.stop, &its_stop));
         }
+        started
     }
 }
 
-/// One driver's turn. If a task is dropped before it was told to stop, a thread takes over. One of a thread that
-/// could not be started ends there.
-struct Turn {
-    rt: Arc<NativeRt>,
-    name: u64,
-    stop: Arc<Stop>,
-    is_thread: bool,
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut process = process();
-        if process.driver.take_if(|driver| driver.name == self.name).is_none() {
-            return;
-        }
-        if !self.is_thread {
-            let next = process.new_driver(None, Home::Thread);
-            drop(process);
-            // As before: where none can be started, whoever asks next is told.
-            let _ = next.map(Start::start);
-        }
-    }
+fn on_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
+    let thread = thread::Builder::new().name(name.into()).spawn(run);
+    thread.map(drop).map_err(|error: io::Error| Error::from(error).with_tried(Tried::Build))
 }
 
 /// Tells a driver to stop.
@@ -207,6 +172,11 @@ enum Told {
 impl Stop {
     fn state(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn is_told(&self) -> bool {
+        matches!(*self.state(), Told::Stop)
     }
 
     fn tell(&self) {

@@ -60,13 +60,16 @@ pub(crate) fn alone(name: &str, test: impl FnOnce() + Send + 'static) {
 
 /// The other half of [`alone`]: starts the process, with more in its environment.
 pub(crate) fn alone_with(name: &str, environment: &[(&str, &str)]) {
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(ALONE, name)
         .envs(environment.iter().copied())
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "{name} failed in its own process: {status}");
+    // By way of this test's own output: what two harnesses write at once, nobody can read.
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name} failed in its own process: {}", output.status);
 }
 
 /// Whether this process was started by [`alone_with`] for the test called `name`.
