@@ -263,10 +263,6 @@ fn files_of_a_local_runtime_serve_other_threads() {
 fn a_request_cancelled_before_the_driver_heard_of_it_ends() {
     limited(|| {
         on_every_runtime!(|name, rt| {
-            if common::waits_in_the_pool(name) {
-                println!("skipped: {name}: a call that a thread has begun cannot be taken back");
-                continue;
-            }
             let dir = tempfile::tempdir().unwrap();
             let pipe = fifo(dir.path(), "pipe");
             let file = rt.block_on(rt.open(&pipe.path, READ)).unwrap();
@@ -504,8 +500,7 @@ fn idle_requests_starve_nobody() {
     limited(|| {
         let (dir, path, bytes) = data();
         on_every_runtime!(|name, rt| {
-            // A thread that sits in a read serves nobody else, and there is a limit to threads.
-            let readers = if common::waits_in_the_pool(name) { 100 } else { 2000 };
+            let readers = 2000;
             let mut pipe = fifo(dir.path(), "pipe");
             let stream = rt.block_on(rt.open(&pipe.path, READ)).unwrap();
             let file = rt.block_on(rt.open(&path, READ_WRITE)).unwrap();

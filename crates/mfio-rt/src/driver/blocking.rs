@@ -7,6 +7,7 @@
 //! outcome.
 
 use super::op::{Answer, ListTransfer, Op, Span, Step, Transfer};
+use super::segments::IoVec;
 use super::sys::{self, OsFile};
 use super::task::Work;
 use mfio::error::{Error, ErrorKind, Result, Tried};
@@ -105,14 +106,51 @@ pub(crate) fn write_blocked<'a>(
     transfer.served(answer)
 }
 
+/// Goes on with a transfer of an object that has no positions for as long as that has something to give, or
+/// room. `None`: it is not ready for more.
+#[allow(dead_code, reason = "not every system waits for readiness")]
+pub(crate) fn attempt(op: &mut Op) -> Option<Answer> {
+    match op {
+        Op::Read(transfer) => {
+            read_until_unready(transfer, |file, _, memory| file.read_ready(memory))
+        }
+        Op::Write(transfer) => {
+            write_until_unready(transfer, |file, _, bytes| file.write_ready(bytes))
+        }
+        Op::ReadList(transfer) => read_list_until_unready(transfer, |file, _, list| {
+            // SAFETY: the list is of memory that the transfer alone has.
+            unsafe { file.read_list_ready(list) }
+        }),
+        Op::WriteList(transfer) => write_list_until_unready(transfer, |file, _, list| {
+            // SAFETY: the list is of memory that the transfer alone has.
+            unsafe { file.write_list_ready(list) }
+        }),
+        other => Some(run(other)),
+    }
+}
+
 fn read<F: Deref<Target = OsFile>, V: Span>(
     transfer: &mut Transfer<Write, F, V>,
     mut call: impl FnMut(&OsFile, u64, &mut [MaybeUninit<u8>]) -> Result<usize>,
 ) -> Answer {
     loop {
+        if let Some(answer) = read_until_unready(transfer, &mut call) {
+            return answer;
+        }
+        if let Err(error) = transfer.file.wait_ready(Tried::Read) {
+            return transfer.ended(error);
+        }
+    }
+}
+
+fn read_until_unready<F: Deref<Target = OsFile>, V: Span>(
+    transfer: &mut Transfer<Write, F, V>,
+    mut call: impl FnMut(&OsFile, u64, &mut [MaybeUninit<u8>]) -> Result<usize>,
+) -> Option<Answer> {
+    loop {
         let (ptr, len, pos) = match transfer.step_read() {
             Step::Call { ptr, len, pos } => (ptr, len, pos),
-            Step::Ended(answer) => return answer,
+            Step::Ended(answer) => return Some(answer),
         };
         // SAFETY: `step` describes a part of the packet's memory, which the view in `transfer` claims
         // for this operation alone until it is completed.
@@ -121,8 +159,10 @@ fn read<F: Deref<Target = OsFile>, V: Span>(
         // SAFETY: a call that says how many bytes it read has written as many to `memory`.
         let moved =
             |transfer: &mut Transfer<Write, F, V>, bytes| unsafe { transfer.moved_read(bytes) };
-        if let Some(answer) = after(transfer, called, Tried::Read, moved) {
-            return answer;
+        match after(transfer, called, moved) {
+            Called::Again => {}
+            Called::NotReady => return None,
+            Called::Ended(answer) => return Some(answer),
         }
     }
 }
@@ -132,9 +172,23 @@ fn write<F: Deref<Target = OsFile>, V: Span>(
     mut call: impl FnMut(&OsFile, u64, &[u8]) -> Result<usize>,
 ) -> Answer {
     loop {
+        if let Some(answer) = write_until_unready(transfer, &mut call) {
+            return answer;
+        }
+        if let Err(error) = transfer.file.wait_ready(Tried::Write) {
+            return transfer.ended(error);
+        }
+    }
+}
+
+fn write_until_unready<F: Deref<Target = OsFile>, V: Span>(
+    transfer: &mut Transfer<Read, F, V>,
+    mut call: impl FnMut(&OsFile, u64, &[u8]) -> Result<usize>,
+) -> Option<Answer> {
+    loop {
         let (ptr, len, pos) = match transfer.step_write() {
             Step::Call { ptr, len, pos } => (ptr, len, pos),
-            Step::Ended(answer) => return answer,
+            Step::Ended(answer) => return Some(answer),
         };
         // SAFETY: `step` describes a part of the packet's memory, which is initialised, as the packet
         // is one to be drained, and which nobody changes while the view in `transfer` claims it.
@@ -143,64 +197,106 @@ fn write<F: Deref<Target = OsFile>, V: Span>(
         // SAFETY: a call that says how many bytes it wrote has taken as many from `bytes`.
         let moved =
             |transfer: &mut Transfer<Read, F, V>, bytes| unsafe { transfer.moved_write(bytes) };
-        if let Some(answer) = after(transfer, called, Tried::Write, moved) {
-            return answer;
+        match after(transfer, called, moved) {
+            Called::Again => {}
+            Called::NotReady => return None,
+            Called::Ended(answer) => return Some(answer),
         }
     }
 }
 
 fn read_list<F: Deref<Target = OsFile>>(transfer: &mut ListTransfer<Write, F>) -> Answer {
     loop {
+        // SAFETY: the list is of memory that the transfer alone has.
+        let call = |file: &OsFile, pos, list: &mut [IoVec]| unsafe { file.read_list_at(pos, list) };
+        if let Some(answer) = read_list_until_unready(transfer, call) {
+            return answer;
+        }
+        if let Err(error) = transfer.file.wait_ready(Tried::Read) {
+            return transfer.ended(error);
+        }
+    }
+}
+
+/// `call` fills memory that is the transfer's alone.
+fn read_list_until_unready<F: Deref<Target = OsFile>>(
+    transfer: &mut ListTransfer<Write, F>,
+    mut call: impl FnMut(&OsFile, u64, &mut [IoVec]) -> Result<usize>,
+) -> Option<Answer> {
+    loop {
         let (len, pos) = match transfer.step_read() {
             Step::Call { len, pos, .. } => (len, pos),
-            Step::Ended(answer) => return answer,
+            Step::Ended(answer) => return Some(answer),
         };
         let list = ptr::from_mut(transfer.list(len));
         // SAFETY: the list is the transfer's own, which nothing else touches during the call; its pieces
         // are memory that the views in `transfer` claim for this operation alone.
-        let called = unsafe { transfer.file.read_list_at(pos, &mut *list) };
+        let called = call(&transfer.file, pos, unsafe { &mut *list });
         // SAFETY: a call that says how many bytes it read has filled as many of the list's, in order.
         let moved =
             |transfer: &mut ListTransfer<Write, F>, bytes| unsafe { transfer.moved_read(bytes) };
-        if let Some(answer) = after(transfer, called, Tried::Read, moved) {
-            return answer;
+        match after(transfer, called, moved) {
+            Called::Again => {}
+            Called::NotReady => return None,
+            Called::Ended(answer) => return Some(answer),
         }
     }
 }
 
 fn write_list<F: Deref<Target = OsFile>>(transfer: &mut ListTransfer<Read, F>) -> Answer {
     loop {
-        let (len, pos) = match transfer.step_write() {
-            Step::Call { len, pos, .. } => (len, pos),
-            Step::Ended(answer) => return answer,
-        };
-        let list = ptr::from_mut(transfer.list(len));
-        // SAFETY: as in `read_list`; packets to be drained are initialised.
-        let called = unsafe { transfer.file.write_list_at(pos, &*list) };
-        // SAFETY: a call that says how many bytes it wrote has taken as many of the list's, in order.
-        let moved =
-            |transfer: &mut ListTransfer<Read, F>, bytes| unsafe { transfer.moved_write(bytes) };
-        if let Some(answer) = after(transfer, called, Tried::Write, moved) {
+        // SAFETY: the list is of memory that the transfer alone has.
+        let call = |file: &OsFile, pos, list: &[IoVec]| unsafe { file.write_list_at(pos, list) };
+        if let Some(answer) = write_list_until_unready(transfer, call) {
             return answer;
+        }
+        if let Err(error) = transfer.file.wait_ready(Tried::Write) {
+            return transfer.ended(error);
         }
     }
 }
 
-/// What one call means for its transfer: over, or (`None`) on to the next call.
+/// `call` drains memory that nobody changes meanwhile.
+fn write_list_until_unready<F: Deref<Target = OsFile>>(
+    transfer: &mut ListTransfer<Read, F>,
+    mut call: impl FnMut(&OsFile, u64, &[IoVec]) -> Result<usize>,
+) -> Option<Answer> {
+    loop {
+        let (len, pos) = match transfer.step_write() {
+            Step::Call { len, pos, .. } => (len, pos),
+            Step::Ended(answer) => return Some(answer),
+        };
+        let list = ptr::from_mut(transfer.list(len));
+        // SAFETY: as in `read_list`; packets to be drained are initialised.
+        let called = call(&transfer.file, pos, unsafe { &*list });
+        // SAFETY: a call that says how many bytes it wrote has taken as many of the list's, in order.
+        let moved =
+            |transfer: &mut ListTransfer<Read, F>, bytes| unsafe { transfer.moved_write(bytes) };
+        match after(transfer, called, moved) {
+            Called::Again => {}
+            Called::NotReady => return None,
+            Called::Ended(answer) => return Some(answer),
+        }
+    }
+}
+
+/// What one call means for its transfer.
+enum Called {
+    Again,
+    NotReady,
+    Ended(Answer),
+}
+
 fn after<P: PacketPerms, F: Deref<Target = OsFile>, V: Span>(
     transfer: &mut Transfer<P, F, V>,
     called: Result<usize>,
-    tried: Tried,
     moved: impl FnOnce(&mut Transfer<P, F, V>, usize) -> Option<Answer>,
-) -> Option<Answer> {
+) -> Called {
     match called {
-        Ok(bytes) => moved(transfer, bytes),
-        Err(error) if sys::interrupted(&error) => None,
-        Err(error) if sys::not_ready(&error) => {
-            let waited = transfer.file.wait_ready(tried);
-            waited.err().map(|error| transfer.ended(error))
-        }
-        Err(error) => Some(transfer.ended(error)),
+        Ok(bytes) => moved(transfer, bytes).map_or(Called::Again, Called::Ended),
+        Err(error) if sys::interrupted(&error) => Called::Again,
+        Err(error) if sys::not_ready(&error) => Called::NotReady,
+        Err(error) => Called::Ended(transfer.ended(error)),
     }
 }
 

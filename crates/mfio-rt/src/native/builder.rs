@@ -66,13 +66,15 @@ impl Builder {
         self.choose(Backend::Iocp, yes)
     }
 
-    /// Allow `mio`: sockets over epoll or kqueue (Unix), files on the blocking pool.
+    /// Allow `mio`: sockets and pipes over epoll or kqueue (Unix), files on the
+    /// blocking pool.
     #[must_use]
     pub fn mio(self, yes: bool) -> Self {
         self.choose(Backend::Mio, yes)
     }
 
-    /// Allow `thread`: files on the blocking pool, sockets (Unix) over one thread in `poll(2)`. It works everywhere.
+    /// Allow `thread`: files on the blocking pool, sockets and pipes (Unix) over one thread in `poll(2)`. It works
+    /// everywhere.
     #[must_use]
     pub fn thread(self, yes: bool) -> Self {
         self.choose(Backend::Thread, yes)

@@ -86,11 +86,6 @@ pub(crate) fn builders() -> [(&'static str, Builder); 3] {
     ]
 }
 
-/// Whether a request on a pipe that waits keeps a thread of the pool to itself, and cannot be taken back.
-pub(crate) fn waits_in_the_pool(name: &str) -> bool {
-    name.ends_with("thread") || name.ends_with("mio")
-}
-
 /// A runtime for any thread on each backend that works here.
 pub(crate) fn native_runtimes() -> Vec<(String, NativeRt)> {
     let built = builders().map(|(name, builder)| (name.to_owned(), builder.build()));

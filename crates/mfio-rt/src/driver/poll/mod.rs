@@ -2,8 +2,8 @@
 //!
 //! # How it works
 //!
-//! An operation on a socket is attempted at once, in a call that does not wait; if the socket is not ready,
-//! it waits in the [table](super::ready) until the queue tells of the socket. Files and paths go to the
+//! An operation on a socket, a pipe or a terminal is attempted at once, in a call that does not wait; if that
+//! is not ready, it waits in the [table](super::ready) until the queue tells of it. Files and paths go to the
 //! blocking pool, points in time to the timer, whose outcomes the [`Signal`] announces, and its
 //! handle is one more member of the queue. The queue's own descriptor is the driver's handle: it is readable
 //! while anything is in it.
@@ -53,7 +53,7 @@ const ROUNDS: usize = 16;
 /// The signal. No descriptor has this number.
 const SIGNAL: Token = Token(usize::MAX);
 
-/// Sockets by readiness, in the system's event queue; the rest by threads.
+/// Sockets and pipes by readiness, in the system's event queue; the rest by threads.
 #[derive(Debug)]
 pub(crate) struct Mio {
     dispatch: Dispatch<Queue>,

@@ -1,13 +1,17 @@
 //! What is done when an operation's descriptor may be ready: one call, which does not wait.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Weak};
 
+use mfio::error::Error;
+use rustix::io::Errno;
+
+use super::super::blocking;
 use super::super::op::{Answer, Op};
 use super::super::socket::Interest;
-use super::super::sys::{self, OsSocket};
+use super::super::sys::{self, OsFile, OsSocket};
 use super::super::task::Work;
-use super::Aside;
+use super::{Aside, Holder};
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -28,14 +32,29 @@ pub(super) struct Waiting {
 
 /// The descriptor of `op`, and what it has to be ready for; nothing if `op` waits for no such thing.
 pub(super) fn source(op: &Op) -> Option<(RawFd, Interest)> {
-    match op {
-        Op::Socket(op) => Some((op.socket.as_fd().as_raw_fd(), op.interest())),
+    let (fd, interest) = match op {
+        Op::Socket(op) => (op.socket.as_fd(), op.interest()),
+        Op::Read(transfer) => (stream(&transfer.file)?, Interest::Readable),
+        Op::ReadList(transfer) => (stream(&transfer.file)?, Interest::Readable),
+        Op::Write(transfer) => (stream(&transfer.file)?, Interest::Writable),
+        Op::WriteList(transfer) => (stream(&transfer.file)?, Interest::Writable),
         Op::Task(task) => match &task.work {
-            Work::Connect(socket, _) => Some((socket.as_fd().as_raw_fd(), Interest::Writable)),
-            _ => None,
+            Work::Connect(socket, _) => (socket.as_fd(), Interest::Writable),
+            _ => return None,
         },
-        _ => None,
-    }
+    };
+    Some((fd.as_raw_fd(), interest))
+}
+
+fn stream(file: &OsFile) -> Option<BorrowedFd<'_>> {
+    file.is_stream().then(|| file.as_fd())
+}
+
+/// Who holds a descriptor open.
+enum Held<'a> {
+    Socket(&'a Arc<OsSocket>),
+    File(&'a Arc<OsFile>),
+    Nobody,
 }
 
 impl Waiting {
@@ -48,31 +67,48 @@ impl Waiting {
     }
 
     /// Who holds its descriptor open.
-    pub(super) fn holder(&self) -> Weak<dyn AsFd + Send + Sync> {
-        match self.socket() {
-            Some(socket) => {
+    pub(super) fn holder(&self) -> Holder {
+        match self.held() {
+            Held::Socket(socket) => {
                 let holder: Weak<OsSocket> = Arc::downgrade(socket);
                 holder
             }
-            None => Weak::<OsSocket>::new(),
+            Held::File(file) => {
+                let holder: Weak<OsFile> = Arc::downgrade(file);
+                holder
+            }
+            Held::Nobody => Weak::<OsFile>::new(),
         }
     }
 
     /// Whether that is `holder`.
-    pub(super) fn is_held_by(&self, holder: &Weak<dyn AsFd + Send + Sync>) -> bool {
-        let own = self.socket().map(|socket| Arc::as_ptr(socket).cast::<()>());
-        own == Some(holder.as_ptr().cast::<()>())
+    pub(super) fn is_held_by(&self, holder: &Holder) -> bool {
+        let own = match self.held() {
+            Held::Socket(socket) => Arc::as_ptr(socket).cast::<()>(),
+            Held::File(file) => Arc::as_ptr(file).cast::<()>(),
+            Held::Nobody => return false,
+        };
+        own == holder.as_ptr().cast::<()>()
     }
 
-    fn socket(&self) -> Option<&Arc<OsSocket>> {
+    fn held(&self) -> Held<'_> {
         match &self.op {
-            Op::Socket(op) => Some(&op.socket),
+            Op::Socket(op) => Held::Socket(&op.socket),
+            Op::Read(transfer) => Held::File(&transfer.file),
+            Op::ReadList(transfer) => Held::File(&transfer.file),
+            Op::Write(transfer) => Held::File(&transfer.file),
+            Op::WriteList(transfer) => Held::File(&transfer.file),
             Op::Task(task) => match &task.work {
-                Work::Connect(socket, _) => Some(socket),
-                _ => None,
+                Work::Connect(socket, _) => Held::Socket(socket),
+                _ => Held::Nobody,
             },
-            _ => None,
         }
+    }
+
+    /// Whether it goes to the pool, as its descriptor was refused for not being one that waits (`EPERM`).
+    pub(super) fn is_for_pool(&self, refused: &Error) -> bool {
+        matches!(self.held(), Held::File(_))
+            && refused.os_code() == Some(Errno::PERM.raw_os_error())
     }
 
     /// Makes its call.
@@ -94,7 +130,7 @@ impl Waiting {
                 }
                 _ => Attempt::Aside(Aside::Pool),
             },
-            _ => Attempt::Aside(Aside::Pool),
+            file => blocking::attempt(file).map_or(Attempt::NotReady, Attempt::Ended),
         }
     }
 }

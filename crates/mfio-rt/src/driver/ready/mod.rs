@@ -70,8 +70,7 @@ pub(crate) struct Readiness {
 pub(crate) enum Aside {
     /// Here again, after a pause: nobody tells when it can go on.
     Later,
-    /// To the blocking pool: its descriptor does not wait, or not for readiness.
-    #[allow(dead_code, reason = "files come next")]
+    /// To the blocking pool: its descriptor is not one that is waited for.
     Pool,
 }
 
@@ -85,10 +84,13 @@ pub(crate) struct Table<P> {
     aside: Vec<(Op, Aside)>,
 }
 
+/// Who holds a descriptor open, or did.
+type Holder = Weak<dyn AsFd + Send + Sync>;
+
 /// A descriptor that is waited for, or was.
 struct Watched {
     /// Who had it open when it was last waited for.
-    holder: Weak<dyn AsFd + Send + Sync>,
+    holder: Holder,
     armed: Readiness,
     reads: Direction,
     writes: Direction,
@@ -298,6 +300,10 @@ impl<P: Poller> Table<P> {
         keys.append(&mut watched.writes.queue);
         self.forget(fd);
         for waiting in keys.into_iter().filter_map(|key| self.waiting.remove(key)) {
+            if waiting.is_for_pool(&error) {
+                self.aside.push((waiting.op, Aside::Pool));
+                continue;
+            }
             let answer = waiting.op.failed(error.with_tried(waiting.op.tried()));
             ended.push((waiting.op, answer));
         }
@@ -327,7 +333,7 @@ impl<P: std::fmt::Debug> std::fmt::Debug for Table<P> {
 }
 
 impl Watched {
-    fn new(holder: Weak<dyn AsFd + Send + Sync>) -> Self {
+    fn new(holder: Holder) -> Self {
         let direction = || Direction { queue: VecDeque::new(), ready: true };
         Self { holder, armed: Readiness::default(), reads: direction(), writes: direction() }
     }

@@ -1,11 +1,16 @@
 //! Tests of the table with pollers that tell late, for nothing, only of edges, or of the wrong ones.
 
 use super::*;
-use crate::driver::sys::OsSocket;
+use crate::driver::sys::{OsFile, OsSocket};
 use crate::driver::task::{Task, Work};
-use crate::driver::testing::{TestHome, finish_all, finish_one, socket_pair, value};
+use crate::driver::testing::{
+    Fifo, TestHome, finish_all, finish_one, os_file, outcome, poll, read, read_list, socket_pair,
+    value, write,
+};
+use crate::fs::OpenOptions;
 use mfio::error::Tried;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -265,6 +270,76 @@ fn a_connect_ends_when_it_is_through_and_not_before(table) {
     finish_one(&mut ended);
     value(asked).unwrap();
     assert!(socket.inner().peer_addr().is_ok());
+}
+
+fn a_pipe_is_read_in_order_as_it_fills_whoever_opened_it(table) {
+    let fifo = Fifo::new();
+    let mut writer = fifo.release();
+    let own = os_file(&fifo.path(), OpenOptions::new().read(true));
+    let inherited = std::fs::File::open(fifo.path()).unwrap();
+    let inherited = Arc::new(OsFile::from(std::os::fd::OwnedFd::from(inherited)));
+    let mut ended = Ended::new();
+    for file in [own, inherited] {
+        let number = file.as_fd().as_raw_fd();
+        let (first, first_sent) = read(&file, 0, 6);
+        let (second, mut second_sent) = read_list(&file, 0, vec![vec![0; 1], vec![0; 2]]);
+        let second = Op::ReadList(second);
+        let id = second.id();
+        table.submit(first, &mut ended);
+        table.submit(second, &mut ended);
+        for part in [b"abcd", b"efgh"] {
+            assert!(ended.is_empty());
+            writer.write_all(part).unwrap();
+            table.told(number, Readiness::BOTH, &mut ended);
+        }
+        finish_one(&mut ended);
+        assert_eq!(outcome(first_sent), (b"abcdef".to_vec(), None));
+        // It has two bytes of three, and keeps them when it is cancelled.
+        table.cancel_all(id, &mut ended);
+        finish_one(&mut ended);
+        let packet = poll(&mut second_sent).unwrap();
+        assert_eq!((packet.error_clamp(), packet.min_error().unwrap().kind()), (2, ErrorKind::Cancelled));
+        assert_eq!(packet.take().concat()[..2], *b"gh");
+    }
+}
+
+fn a_full_pipe_is_written_as_it_empties_whoever_opened_it(table) {
+    let fifo = Fifo::new();
+    let mut reader = fifo.release();
+    let own = os_file(&fifo.path(), OpenOptions::new().write(true));
+    let inherited = std::fs::File::options().write(true).open(fifo.path()).unwrap();
+    let inherited = Arc::new(OsFile::from(std::os::fd::OwnedFd::from(inherited)));
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251).to_le_bytes()[0]).collect();
+    let mut ended = Ended::new();
+    for file in [own, inherited] {
+        let (op, sent) = write(&file, 0, &bytes);
+        table.submit(op, &mut ended);
+        let (mut got, mut chunk) = (Vec::new(), vec![0; 10_000]);
+        while got.len() < bytes.len() {
+            let len = reader.read(&mut chunk).unwrap();
+            got.extend_from_slice(&chunk[..len]);
+            table.told(file.as_fd().as_raw_fd(), Readiness::BOTH, &mut ended);
+        }
+        finish_one(&mut ended);
+        assert_eq!(outcome(sent).1, None);
+        assert!(got == bytes);
+    }
+}
+
+fn what_cannot_be_waited_for_goes_to_the_pool_if_it_is_a_file(table) {
+    let fifo = Fifo::new();
+    let _writer = fifo.release();
+    let file = os_file(&fifo.path(), OpenOptions::new().read(true));
+    let (near, _far) = socket_pair();
+    let (lane, mut ended) = (Arc::new(TestHome::default()), Ended::new());
+    table.poller().refuse = Some(rustix::io::Errno::PERM.raw_os_error());
+    table.submit(read(&file, 0, 1).0, &mut ended);
+    assert!(ended.is_empty());
+    let aside = table.take_aside();
+    assert!(matches!(aside[..], [(Op::Read(_), Aside::Pool)]));
+    table.submit(lane.receive(&near, 1), &mut ended);
+    finish_one(&mut ended);
+    assert_eq!(lane.error().os_code(), Some(rustix::io::Errno::PERM.raw_os_error()));
 }
 
 fn a_refused_connect_says_so(table) {

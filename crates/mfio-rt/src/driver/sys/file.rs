@@ -12,6 +12,15 @@ use crate::driver::op::MAX_TRANSFER;
 use crate::fs::{Alignment, Durability, FileChange, Lock, Metadata};
 use mfio::error::{Error, ErrorKind, Result, Tried};
 
+/// How calls on an object without positions are kept from waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// The open file is non-blocking.
+    NonBlocking,
+    /// Call by call: the open file may be somebody else's, too.
+    Careful,
+}
+
 /// One open file. Dropping it closes it; [`close`](Self::close) says how that went.
 #[derive(Debug)]
 pub(crate) struct OsFile {
@@ -21,6 +30,10 @@ pub(crate) struct OsFile {
     shares: Option<Arc<OsFile>>,
     /// Asked of the system once, when it first matters.
     regular: OnceLock<bool>,
+    /// How it is kept from waiting, if it has no positions; asked as above.
+    stream: OnceLock<Option<Manner>>,
+    /// Whether the open file is nobody else's: it was opened here by its path.
+    is_own: bool,
     /// Whether writes go to its end, whatever position they name.
     appends: bool,
     /// What a write through this handle has made durable when it ends, where the open file itself does
@@ -35,9 +48,17 @@ impl OsFile {
             file: ManuallyDrop::new(file),
             shares: None,
             regular: OnceLock::new(),
+            stream: OnceLock::new(),
+            is_own: false,
             appends,
             durability: Durability::Cached,
         }
+    }
+
+    /// The same, as one that was opened here and is shared with nobody.
+    pub(super) fn into_own(mut self) -> Self {
+        self.is_own = true;
+        self
     }
 
     /// The open file of `of`, whose writes through this handle make this durable.
@@ -49,6 +70,8 @@ impl OsFile {
             file: ManuallyDrop::new(file),
             shares: Some(Arc::clone(owner)),
             regular: of.regular.clone(),
+            stream: of.stream.clone(),
+            is_own: of.is_own,
             appends: of.appends,
             durability,
         }
@@ -77,8 +100,11 @@ impl OsFile {
 
     /// Takes the file out of `from`, if nobody else keeps it open.
     pub(crate) fn sole(from: Arc<Self>) -> Option<Self> {
-        let appends = from.appends;
-        Some(Self::new(Self::into_file(Arc::into_inner(from)?)?, appends))
+        let (appends, is_own) = (from.appends, from.is_own);
+        let file = Self::into_file(Arc::into_inner(from)?)?;
+        let mut sole = Self::new(file, appends);
+        sole.is_own = is_own;
+        Some(sole)
     }
 
     /// Whether writes go to its end, whatever position they name.
@@ -128,6 +154,56 @@ impl OsFile {
     pub(crate) unsafe fn write_list_at(&self, pos: u64, list: &[IoVec]) -> Result<usize> {
         // SAFETY: the caller's promise, passed on.
         unsafe { system::write_list_at(self, pos, list) }
+    }
+
+    /// Whether it has no positions, so that transfers wait for a peer: a pipe, a terminal, a socket.
+    #[inline]
+    pub(crate) fn is_stream(&self) -> bool {
+        self.manner().is_some()
+    }
+
+    fn manner(&self) -> Option<Manner> {
+        *self.stream.get_or_init(|| system::manner(self.file(), self.is_own))
+    }
+
+    /// One read of what an object without positions has, which does not wait.
+    #[allow(dead_code, reason = "not every system waits for readiness")]
+    pub(crate) fn read_ready(&self, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
+        let mut list = [IoVec { start: memory.as_mut_ptr().cast(), len: memory.len() }];
+        // SAFETY: `memory` is the caller's alone.
+        unsafe { self.read_list_ready(&mut list) }
+    }
+
+    /// One write of what an object without positions has room for, which does not wait.
+    #[allow(dead_code, reason = "not every system waits for readiness")]
+    pub(crate) fn write_ready(&self, bytes: &[u8]) -> Result<usize> {
+        let list = [IoVec { start: bytes.as_ptr().cast_mut(), len: bytes.len() }];
+        // SAFETY: nobody changes `bytes` while it is borrowed, and the system only reads it.
+        unsafe { self.write_list_ready(&list) }
+    }
+
+    /// As [`read_ready`](Self::read_ready), into several pieces of memory, in order.
+    ///
+    /// # Safety
+    ///
+    /// Each piece is memory that nobody else touches during the call.
+    #[allow(dead_code, reason = "not every system waits for readiness")]
+    pub(crate) unsafe fn read_list_ready(&self, list: &mut [IoVec]) -> Result<usize> {
+        let manner = self.manner().unwrap_or(Manner::Careful);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { system::read_ready(self.file(), manner, list) }
+    }
+
+    /// As [`write_ready`](Self::write_ready), from several pieces of memory, in order.
+    ///
+    /// # Safety
+    ///
+    /// Each piece is memory that is initialised and that nobody changes during the call.
+    #[allow(dead_code, reason = "not every system waits for readiness")]
+    pub(crate) unsafe fn write_list_ready(&self, list: &[IoVec]) -> Result<usize> {
+        let manner = self.manner().unwrap_or(Manner::Careful);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { system::write_ready(self.file(), manner, list) }
     }
 
     /// What the system knows about this file.

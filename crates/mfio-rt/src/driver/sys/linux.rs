@@ -13,7 +13,7 @@ use rustix::fs::{
 use rustix::io::{Errno, ReadWriteFlags};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -194,6 +194,28 @@ pub(super) fn write_durably(
     match rustix::io::pwritev2(file, list, pos, durability_flags(durability)) {
         // An object without positions has nothing to make durable either: a plain write says so.
         Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::SPIPE) => None,
+        written => Some(written),
+    }
+}
+
+/// No position: the next bytes.
+const NO_POSITION: u64 = u64::MAX;
+
+/// One read that does not wait (`preadv2(2)`). `None` where the file does not know that.
+pub(super) fn read_now(
+    file: &File,
+    list: &mut [IoSliceMut<'_>],
+) -> Option<rustix::io::Result<usize>> {
+    match rustix::io::preadv2(file, list, NO_POSITION, ReadWriteFlags::NOWAIT) {
+        Err(Errno::NOSYS | Errno::OPNOTSUPP) => None,
+        read => Some(read),
+    }
+}
+
+/// One write that does not wait (`pwritev2(2)`). `None` where the file does not know that.
+pub(super) fn write_now(file: &File, list: &[IoSlice<'_>]) -> Option<rustix::io::Result<usize>> {
+    match rustix::io::pwritev2(file, list, NO_POSITION, ReadWriteFlags::NOWAIT) {
+        Err(Errno::NOSYS | Errno::OPNOTSUPP) => None,
         written => Some(written),
     }
 }

@@ -125,6 +125,22 @@ pub(super) fn write_durably(
     None
 }
 
+/// No read says for itself that it does not wait here.
+pub(super) fn read_now(
+    _file: &File,
+    _list: &mut [std::io::IoSliceMut<'_>],
+) -> Option<rustix::io::Result<usize>> {
+    None
+}
+
+/// No write does either.
+pub(super) fn write_now(
+    _file: &File,
+    _list: &[std::io::IoSlice<'_>],
+) -> Option<rustix::io::Result<usize>> {
+    None
+}
+
 /// Reserves storage (`posix_fallocate(3)`).
 #[cfg(any(target_os = "freebsd", target_vendor = "apple"))]
 pub(super) fn allocate(file: &File, pos: u64, len: u64) -> rustix::io::Result<()> {

@@ -215,6 +215,37 @@ mod on_unix {
         assert!(!reader.is_regular());
     }
 
+    /// What others have open, too, stays as it is, and yet no call on it waits.
+    #[test]
+    fn calls_that_do_not_wait_leave_the_open_file_as_it_is() {
+        use rustix::fs::{OFlags, fcntl_getfl};
+        let fifo = crate::driver::testing::Fifo::new();
+        let _both = fifo.release();
+        let named = std::fs::File::options().read(true).write(true).open(fifo.path()).unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let named = OsFile::from(std::os::fd::OwnedFd::from(named));
+        let (reader, writer) = (OsFile::from(reader), OsFile::from(writer));
+        for (reader, writer) in [(&named, &named), (&reader, &writer)] {
+            assert!(reader.is_stream() && writer.is_stream());
+            let mut memory = [MaybeUninit::new(0); 4];
+            assert!(not_ready(&reader.read_ready(&mut memory).unwrap_err()));
+            let mut written = 0;
+            let full = loop {
+                match writer.write_ready(&[7; 100_000]) {
+                    Ok(bytes) => written += bytes,
+                    Err(error) => break error,
+                }
+            };
+            assert!(not_ready(&full) && written >= 4096, "{full}, {written}");
+            assert_eq!(reader.read_ready(&mut memory).unwrap(), 4);
+            for file in [reader, writer] {
+                assert!(!fcntl_getfl(file).unwrap().contains(OFlags::NONBLOCK));
+            }
+        }
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert!(!OsFile::from(std::os::fd::OwnedFd::from(null)).is_stream());
+    }
+
     #[test]
     #[cfg(target_os = "linux")]
     fn a_raw_statx_means_the_same() {

@@ -4,6 +4,7 @@
 mod dir;
 mod metadata;
 mod poll;
+mod stream;
 
 use super::super::segments::IoVec;
 use super::file::OsFile;
@@ -34,6 +35,7 @@ pub(super) use metadata::metadata_of_std;
 #[cfg(target_os = "linux")]
 pub(super) use metadata::{STAT_BLOCK, file_type_of_mode};
 pub(crate) use poll::PollList;
+pub(super) use stream::{manner, read_ready, write_ready};
 
 /// A path without a zero byte, ended by one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -267,7 +269,7 @@ impl AsFd for OsFile {
 impl OsFile {
     /// A file that was just opened with these options.
     pub(crate) fn opened(fd: OwnedFd, options: &OpenOptions) -> Self {
-        Self::new(File::from(fd), options.append)
+        Self::new(File::from(fd), options.append).into_own()
     }
 
     /// Leaves the descriptor open, as it is no longer ours: the system has closed it already.

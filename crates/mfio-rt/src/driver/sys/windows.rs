@@ -6,7 +6,7 @@ mod dir;
 
 use super::super::segments::IoVec;
 use super::error_of_std;
-use super::file::OsFile;
+use super::file::{Manner, OsFile};
 use crate::fs::{
     Alignment, Durability, FileTimes, FileType, Metadata, Owner, Permissions, SetTime, Timestamp,
 };
@@ -236,6 +236,31 @@ pub(super) fn copy_range(
 /// Whether a call was cut off before it did anything: never on Windows.
 pub(crate) fn interrupted(_error: &Error) -> bool {
     false
+}
+
+/// Nothing is waited for by readiness there.
+pub(super) fn manner(_file: &File, _is_own: bool) -> Option<Manner> {
+    None
+}
+
+/// As above: not called.
+///
+/// # Safety
+///
+/// None is needed.
+#[allow(clippy::unnecessary_wraps, reason = "the same call as on the systems that have it")]
+pub(super) unsafe fn read_ready(_file: &File, _: Manner, _: &mut [IoVec]) -> Result<usize> {
+    Ok(0)
+}
+
+/// As above: not called.
+///
+/// # Safety
+///
+/// None is needed.
+#[allow(clippy::unnecessary_wraps, reason = "the same call as on the systems that have it")]
+pub(super) unsafe fn write_ready(_file: &File, _: Manner, _: &[IoVec]) -> Result<usize> {
+    Ok(0)
 }
 
 /// Sockets are non-blocking there, and their calls take no such flags.

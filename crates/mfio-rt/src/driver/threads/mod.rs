@@ -4,9 +4,9 @@
 //!
 //! An operation on a file or a path goes to the blocking pool; a thread makes the system call and puts the
 //! outcome where [`drive`](Threads::drive) collects it, and raises the [`Signal`], whose handle thereby
-//! becomes readable. Sockets are waited for by one thread, the [`Watcher`], in one `poll(2)`, started with
-//! the first of them that is not ready; the calls are made by whoever drives, and do not wait. So a
-//! thousand idle receives take one thread, and none from the pool. Points in time are kept by one timer
+//! becomes readable. Sockets, pipes and terminals are waited for by one thread, the [`Watcher`], in one
+//! `poll(2)`, started with the first of them that is not ready; the calls are made by whoever drives, and do
+//! not wait. So a thousand idle receives take one thread, and none from the pool. Points in time are kept by one timer
 //! thread, started with the first of them: the handle must become readable at the right time even when a
 //! foreign loop, and not this driver, sleeps on it.
 //!
@@ -23,7 +23,7 @@
 //!   queue, or lets go of its outcome; the call itself runs to its end. Opening a named pipe that
 //!   nobody ever opens from the other side keeps one thread for ever.
 //! - With all threads in such calls, what is queued waits.
-//! - What a socket becomes ready for passes a thread on its way, and waiting for n sockets costs n steps.
+//! - What becomes ready passes a thread on its way to whoever drives, and waiting for n costs n steps.
 
 use super::dispatch::Dispatch;
 use super::op::{Ended, Op, RequestId};
