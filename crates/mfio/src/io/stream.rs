@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::Result,
     packet::{
-        Borrowed, IntoPacket, PacketStore, SomeIsEnough, exact,
+        Borrowed, IntoPacket, MemoryPacket, PacketStore, SomeIsEnough, StableMemory, exact,
         perms::{PacketPerms, Read, Write},
     },
 };
@@ -90,6 +90,35 @@ pub trait AsyncRead<Pos: Position>: Sequential<Write, Pos> {
     /// Those of the object.
     fn read<'a>(&'a self, buf: &'a mut [u8]) -> ReadSome<'a, Self, Pos> {
         ReadSome(Step::new(self, SomeIsEnough::new(buf.into_packet())))
+    }
+
+    /// As [`read`](Self::read), into owned memory (of a `Vec<u8>`, its `len()` bytes), which comes back beside how
+    /// many bytes it got: nothing is copied on the way.
+    ///
+    /// Dropping the future loses nothing but the memory: the bytes go to the next read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the object.
+    ///
+    /// ```
+    /// use mfio::{error::Result, io::{NoPos, PacketIo}, packet::perms::Write};
+    /// use mfio::traits::stream::AsyncRead;
+    ///
+    /// async fn count<S: PacketIo<Write, NoPos>>(stream: &S) -> Result<usize> {
+    ///     let (mut total, mut buffer) = (0, vec![0; 4096]);
+    ///     loop {
+    ///         let read;
+    ///         (read, buffer) = stream.read_some(buffer).await;
+    ///         match read? {
+    ///             0 => return Ok(total),
+    ///             n => total += n,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn read_some<B: StableMemory>(&self, memory: B) -> ReadOwned<'_, Self, Pos, B> {
+        ReadOwned(Step::new(self, SomeIsEnough::new(memory.into())))
     }
 
     /// Fill all of `packet`: `&mut [u8]`, or owned memory such as a `Vec<u8>` (its `len()` bytes), which
@@ -317,6 +346,51 @@ impl<S: Sequential<Write, Pos> + ?Sized, Pos: Position> Cancel for ReadSome<'_, 
     }
 }
 
+/// Some bytes on their way into owned memory. See [`AsyncRead::read_some`].
+#[must_use = "futures do nothing unless polled"]
+pub struct ReadOwned<'a, S: Sequential<Write, Pos> + ?Sized, Pos: Position, B: StableMemory>(
+    Step<'a, S, Write, Pos, SomeIsEnough<MemoryPacket<Write, B>>>,
+);
+
+impl<S, Pos, B> ReadOwned<'_, S, Pos, B>
+where
+    S: Sequential<Write, Pos> + ?Sized,
+    Pos: Position,
+    B: StableMemory,
+{
+    /// Ask the object to end the request early, and wait for its outcome as before. See
+    /// [`IoFut::cancel`](super::IoFut::cancel).
+    pub fn cancel(mut self) -> Self {
+        self.0.ask_to_cancel();
+        self
+    }
+}
+
+impl<S, Pos, B> Future for ReadOwned<'_, S, Pos, B>
+where
+    S: Sequential<Write, Pos> + ?Sized,
+    Pos: Position,
+    B: StableMemory,
+{
+    type Output = (Result<usize>, B);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Result<usize>, B)> {
+        let (store, len, outcome) = ready!(self.get_mut().0.poll(cx));
+        Poll::Ready((some_or_end(len, outcome), store.into_store().take()))
+    }
+}
+
+impl<S, Pos, B> Cancel for ReadOwned<'_, S, Pos, B>
+where
+    S: Sequential<Write, Pos> + ?Sized,
+    Pos: Position,
+    B: StableMemory,
+{
+    fn ask_to_cancel(self: Pin<&mut Self>) {
+        self.get_mut().0.ask_to_cancel();
+    }
+}
+
 /// Some bytes on their way out. See [`AsyncWrite::write`].
 #[must_use = "futures do nothing unless polled"]
 pub struct WriteSome<'a, S: Sequential<Read, Pos> + ?Sized, Pos: Position>(
@@ -457,6 +531,7 @@ macro_rules! plain_future {
 
 plain_future! {
     [S, Pos] ReadSome<S, Pos> Write, |this| &this.0;
+    [S, Pos, B: StableMemory] ReadOwned<S, Pos, B> Write, |this| &this.0;
     [S, Pos] WriteSome<S, Pos> Read, |this| &this.0;
     [S, P: PacketPerms, Pos, T: IntoPacket<P>] ExactHere<S, P, Pos, T> P, |this| &this.0;
     [S, Pos] ReadToEndHere<S, Pos> Write, |this| &this.reading.as_ref().map(|(_, reading)| reading);

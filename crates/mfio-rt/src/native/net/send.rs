@@ -93,8 +93,15 @@ impl Sending {
             && self.here.is_empty()
     }
 
-    /// Ends this direction after what was sent before, or says how that went.
-    pub(super) fn shutdown(&mut self, waker: &Waker) -> Option<Result<()>> {
+    /// Ends this direction after what was sent before. What is sent later fails.
+    pub(super) fn shutdown(&mut self) {
+        if matches!(self.ending, Ending::Open) {
+            self.ending = Ending::Wanted(Vec::new());
+        }
+    }
+
+    /// As [`shutdown`](Self::shutdown), and says how that went.
+    pub(super) fn poll_shutdown(&mut self, waker: &Waker) -> Option<Result<()>> {
         match &mut self.ending {
             Ending::Over(outcome) => return Some(*outcome),
             Ending::Open => self.ending = Ending::Wanted(vec![waker.clone()]),
@@ -237,7 +244,13 @@ impl Side for Sending {
 
 impl Requests for Sending {
     fn send(&mut self, view: BoundPacketView<Read>) {
-        self.waiting.push_back(view);
+        match self.ending {
+            Ending::Open => self.waiting.push_back(view),
+            _ => {
+                let over = Error::new(ErrorKind::BrokenPipe, Tried::Write);
+                self.leaving.push_back(Leaving::Fail(view, over));
+            }
+        }
     }
 
     fn cancel(&mut self, packet: &Packet<Read>) {

@@ -2,10 +2,11 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{Future, poll_fn},
     net::SocketAddr,
+    pin::Pin,
     sync::Arc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use mfio::{
         BoundPacketView, Packet,
         perms::{Read, Write},
     },
+    traits::stream::ShutdownWrite,
 };
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
@@ -164,14 +166,6 @@ impl TcpStream {
     fn option<T>(&self, call: impl FnOnce(&Socket) -> std::io::Result<T>) -> Result<T> {
         self.inner.socket.option(call)
     }
-
-    async fn shut_down_writing(&self) -> Result<()> {
-        poll_fn(|cx| {
-            let done = self.inner.send.change(|side| side.shutdown(cx.waker()));
-            done.map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
 }
 
 impl TcpStreamHandle for TcpStream {
@@ -185,7 +179,7 @@ impl TcpStreamHandle for TcpStream {
 
     async fn shutdown(&self, how: Shutdown) -> Result<()> {
         if how != Shutdown::Read {
-            self.shut_down_writing().await?;
+            self.shutdown_write().await?;
         }
         if how != Shutdown::Write {
             self.inner.socket.shutdown(std::net::Shutdown::Read)?;
@@ -230,6 +224,34 @@ fn keepalive_of(asked: Keepalive) -> TcpKeepalive {
         keepalive = keepalive.with_retries(retries);
     }
     keepalive
+}
+
+impl ShutdownWrite for TcpStream {
+    type Shutdown = ShuttingDown;
+
+    fn shutdown_write(&self) -> ShuttingDown {
+        self.inner.send.change(Sending::shutdown);
+        ShuttingDown(Arc::clone(&self.inner.send))
+    }
+}
+
+/// The end of what is sent, on its way: see [`ShutdownWrite`].
+#[must_use = "whether it went well is not known before"]
+pub struct ShuttingDown(Arc<Lane<Sending>>);
+
+impl Future for ShuttingDown {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let done = self.0.change(|side| side.poll_shutdown(cx.waker()));
+        done.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl fmt::Debug for ShuttingDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShuttingDown").finish_non_exhaustive()
+    }
 }
 
 impl PacketIo<Write, NoPos> for TcpStream {
