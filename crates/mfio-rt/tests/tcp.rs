@@ -11,7 +11,6 @@ mod common;
 
 use std::{
     future::{Future, poll_fn},
-    io::{Read as _, Write as _},
     net::SocketAddr,
     pin::Pin,
     task::Poll,
@@ -23,7 +22,8 @@ use futures_util::{StreamExt, future::join};
 use mfio::{
     backend::IoBackendExt,
     error::ErrorKind,
-    traits::stream::{AsyncRead, AsyncWrite},
+    io::StdStream,
+    traits::stream::{AsyncRead, AsyncWrite, ShutdownWrite},
 };
 use mfio_rt::{
     NativeRt, Tcp, TcpListenerHandle, TcpStreamHandle, Time,
@@ -191,7 +191,7 @@ fn accepts_that_are_dropped_lose_no_connection() {
         let clients = std::thread::spawn(move || {
             for i in 0..50u8 {
                 let mut client = std::net::TcpStream::connect(addr).unwrap();
-                client.write_all(&[i]).unwrap();
+                std::io::Write::write_all(&mut client, &[i]).unwrap();
             }
         });
         rt.block_on(async {
@@ -327,7 +327,7 @@ fn a_connection_moves_between_runtimes_with_what_is_left() {
             assert!(parts.leftover.is_empty());
             (parts.socket, server.into_parts().await.unwrap())
         });
-        client.write_all(b"ghi").unwrap();
+        std::io::Write::write_all(&mut client, b"ghi").unwrap();
         let other = NativeRt::default();
         let server = other.adopt(server).unwrap();
         other.block_on(async {
@@ -337,7 +337,7 @@ fn a_connection_moves_between_runtimes_with_what_is_left() {
             server.write_all(&b"ok"[..]).await.unwrap();
         });
         let mut ok = [0; 2];
-        client.read_exact(&mut ok).unwrap();
+        std::io::Read::read_exact(&mut client, &mut ok).unwrap();
         assert_eq!(&ok, b"ok");
     });
 }
@@ -393,6 +393,60 @@ fn a_reset_is_told() {
                 }
             };
             assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        });
+    });
+}
+
+#[test]
+fn what_is_sent_after_the_end_fails_and_what_was_sent_before_arrives() {
+    each(|rt| {
+        rt.block_on(async {
+            let (client, server) = pair(rt).await;
+            let big = pattern(4 << 20);
+            let mut before = Box::pin(client.write_all(big.clone()));
+            assert!(poll_once(&mut before).await.is_pending());
+            let end = client.shutdown_write();
+            let (after, _) = client.write_all(b"late".to_vec()).await;
+            assert_eq!(after.unwrap_err().kind(), ErrorKind::BrokenPipe);
+            let receive = async {
+                let (mut got, mut buffer) = (Vec::new(), vec![0; 50_000]);
+                loop {
+                    let read;
+                    (read, buffer) = server.read_some(buffer).await;
+                    match read.unwrap() {
+                        0 => return got,
+                        n => got.extend_from_slice(&buffer[..n]),
+                    }
+                }
+            };
+            let (ended, (sent, _), got) = futures_util::future::join3(end, before, receive).await;
+            ended.unwrap();
+            sent.unwrap();
+            assert!(got == big);
+        });
+    });
+}
+
+/// The streams of tokio over it, as whatever is written for those uses them.
+#[test]
+fn it_is_a_stream_of_tokio() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    each(|rt| {
+        rt.block_on(async {
+            let (client, server) = pair(rt).await;
+            let (mut client, mut server) = (StdStream::from(client), StdStream::from(server));
+            let sent = pattern(300_000);
+            let send = async {
+                client.write_all(&sent).await.unwrap();
+                client.shutdown().await.unwrap();
+            };
+            let receive = async {
+                let mut got = Vec::new();
+                server.read_to_end(&mut got).await.unwrap();
+                got
+            };
+            let ((), got) = join(send, receive).await;
+            assert!(got == sent);
         });
     });
 }
