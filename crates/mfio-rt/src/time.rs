@@ -21,7 +21,10 @@ use mfio::{
 
 pub use deadline::WithDeadline;
 #[cfg(feature = "std")]
-pub use free::{sleep, sleep_until};
+pub use free::{
+    CurrentClock, CurrentSleep, interval, interval_at, sleep, sleep_until, timeout, timeout_at,
+    with_deadline, with_timeout,
+};
 pub use interval::{Interval, MissedTicks, Tick};
 pub use timeout::Timeout;
 

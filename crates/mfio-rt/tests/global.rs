@@ -35,6 +35,9 @@ async fn what(path: impl AsRef<Path>) -> Result<()> {
     file.read_all(5, &mut buf[..]).await?;
     assert_eq!(&buf, b"it says");
     time::sleep(Duration::from_micros(50)).await?;
+    let mut ticks = time::interval(Duration::from_micros(50));
+    time::timeout(Duration::from_secs(50), ticks.tick()).await??;
+    ticks.tick().await?;
     assert_eq!(fs::metadata(path).await?.len(), 12);
     assert_eq!(fs::read(path).await?, b"what it says");
     Ok(())
@@ -170,6 +173,8 @@ fn futures_can_be_spawned() {
     send(fs::read_dir("x"));
     send(fs::metadata("x"));
     send(time::sleep(Duration::ZERO));
+    send(time::timeout(Duration::ZERO, pending::<()>()));
+    send(time::interval(Duration::ZERO));
     send(TcpStream::connect("127.0.0.1:1"));
     send(TcpListener::bind(("localhost", 0)));
     send(global::within_tokio(async {}));
@@ -196,7 +201,9 @@ fn the_innermost_runtime_is_the_current_one() {
             let before = counts(true, false, before);
 
             // As a future in it, polled in turns with one of the outer's.
-            let (in_inner, in_outer) = join(inner.with_backend(what(&path)), what(&path)).await;
+            let mut shared = &inner;
+            let in_inner = AsyncIo::run_with_mut(&mut shared, |_inner| what(&path));
+            let (in_inner, in_outer) = join(in_inner, what(&path)).await;
             in_inner.unwrap();
             in_outer.unwrap();
             let before = counts(true, true, before);
@@ -248,6 +255,10 @@ fn outside_is_an_error_that_says_what_to_do() {
             none(fs::remove_file(path).await, Tried::Remove);
             none(fs::read_dir(path).await, Tried::ReadDir);
             none(time::sleep(Duration::ZERO).await, Tried::Timeout);
+            none(time::interval(Duration::ZERO).tick().await, Tried::Timeout);
+            none(time::timeout(Duration::ZERO, pending::<()>()).await, Tried::Timeout);
+            let late = Instant::now();
+            none(time::timeout_at(late, pending::<()>()).await, Tried::Timeout);
             none(TcpStream::connect("127.0.0.1:1").await, Tried::Connect);
             none(TcpListener::bind("127.0.0.1:0").await, Tried::Bind);
         }
@@ -270,6 +281,26 @@ fn outside_is_an_error_that_says_what_to_do() {
         assert_eq!(std::fs::read(path).unwrap(), b"what it says");
         drop(dir);
     });
+}
+
+#[mfio_rt::init]
+#[test]
+async fn what_is_too_late_is_told() {
+    let (_dir, path) = says();
+    let late = time::timeout(Duration::from_millis(1), pending::<()>()).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::TimedOut);
+    let fifo = common::fifo(path.parent().unwrap(), "fifo");
+    let file = File::open(&fifo.path).await.unwrap();
+    let soon = Duration::from_millis(1);
+    let (outcome, buf) = time::with_timeout(file.read_all(0, vec![0; 9]), soon).await;
+    assert_eq!((outcome.unwrap_err().kind(), buf.len()), (ErrorKind::TimedOut, 9));
+    let in_time = Instant::now() + Duration::from_secs(50);
+    let file = File::open(&path).await.unwrap();
+    let (outcome, buf) = time::with_deadline(file.read_all(0, vec![0; 4]), in_time).await;
+    assert_eq!((outcome, &buf[..]), (Ok(()), &b"what"[..]));
+    let mut ticks = time::interval_at(Instant::now(), soon);
+    let first = ticks.tick().await.unwrap();
+    assert_eq!(ticks.tick().await.unwrap() - first, soon);
 }
 
 /// A future that is made in one place and polled in another belongs to where it is polled first.
