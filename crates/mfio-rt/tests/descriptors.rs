@@ -37,15 +37,22 @@ async fn open_all<R: Fs<FileHandle = File>>(rt: &R, paths: &[PathBuf]) -> Vec<Re
     opened.into_iter().flatten().collect()
 }
 
+/// Allows as many descriptors as that. `false`, and it says so, where the system does not.
+fn allow_descriptors(count: usize) -> bool {
+    let limits = getrlimit(Resource::Nofile);
+    let current = limits.current.unwrap_or(u64::MAX).max(u64::try_from(count).unwrap());
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limits }).is_ok();
+    if !raised {
+        println!("skipped: the limit of open files is {limits:?} and cannot be raised");
+    }
+    raised
+}
+
 #[test]
 fn ten_thousand_open_files() {
     alone("ten_thousand_open_files", || {
         const FILES: usize = 10_000;
-        let limits = getrlimit(Resource::Nofile);
-        let needed = u64::try_from(FILES + 500).unwrap();
-        let current = limits.current.unwrap_or(u64::MAX).max(needed);
-        if setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limits }).is_err() {
-            println!("skipped: the limit of open files is {limits:?} and cannot be raised");
+        if !allow_descriptors(FILES + 500) {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -260,4 +267,72 @@ fn runtimes_leave_no_descriptor() {
             });
         }
     });
+}
+
+mod connections {
+    use futures_util::future::join;
+    use mfio::backend::IoBackendExt as _;
+    use mfio::traits::stream::{AsyncRead as _, AsyncWrite as _};
+    use mfio_rt::net::{TcpListener, TcpStream};
+    use mfio_rt::{Tcp, TcpListenerHandle as _, TcpStreamHandle as _};
+
+    use super::{allow_descriptors, alone, on_every_runtime, open_fds, poll_once, settles};
+
+    /// Both ends of five thousand connections. All of them wait to receive at once, and none keeps a send of
+    /// another from going out; nobody gets what is another's; and with the runtime, all of them are gone.
+    #[test]
+    fn ten_thousand_connections() {
+        alone("connections::ten_thousand_connections", || {
+            const PAIRS: usize = 5_000;
+            if !allow_descriptors(2 * PAIRS + 500) {
+                return;
+            }
+            let before = open_fds();
+            on_every_runtime!(|name, rt| {
+                let (clients, servers) = rt.block_on(connect_pairs(&rt, PAIRS));
+                assert!(open_fds() >= before + 2 * PAIRS);
+                let mut receives: Vec<_> = clients
+                    .iter()
+                    .chain(&servers)
+                    .map(|stream| Box::pin(stream.read_all(vec![0; 8])))
+                    .collect();
+                assert!(receives.iter_mut().all(|receive| poll_once(receive).is_pending()));
+                rt.block_on(async {
+                    for (at, stream) in servers.iter().chain(&clients).enumerate() {
+                        stream.write_all(at.to_le_bytes().to_vec()).await.0.unwrap();
+                    }
+                    for (at, receive) in receives.into_iter().enumerate() {
+                        let (received, bytes) = receive.await;
+                        received.unwrap();
+                        assert_eq!(bytes, at.to_le_bytes(), "{name}");
+                    }
+                });
+                // And once more, to be left in flight.
+                let mut receives: Vec<_> =
+                    clients.iter().map(|stream| Box::pin(stream.read_all(vec![0; 8]))).collect();
+                assert!(receives.iter_mut().all(|receive| poll_once(receive).is_pending()));
+                drop(receives);
+                drop((clients, servers, rt));
+                assert_eq!(settles(before, open_fds), before, "{name}");
+            });
+        });
+    }
+
+    /// That many connections: both their ends, in the same order.
+    async fn connect_pairs<R>(rt: &R, count: usize) -> (Vec<TcpStream>, Vec<TcpStream>)
+    where
+        R: Tcp<StreamHandle = TcpStream, ListenerHandle = TcpListener>,
+    {
+        let listener = rt.bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (mut clients, mut servers) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (client, server) = join(rt.connect(addr), listener.accept()).await;
+            let (client, (server, from)) = (client.unwrap(), server.unwrap());
+            assert_eq!(client.local_addr().unwrap(), from);
+            clients.push(client);
+            servers.push(server);
+        }
+        (clients, servers)
+    }
 }

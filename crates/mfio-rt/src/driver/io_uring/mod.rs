@@ -56,6 +56,9 @@
 //! polling thread (it burns a core), no linked submissions (a short transfer breaks the chain). A receive does
 //! not ask to be polled first: over TCP on one host (Linux 6.18), that spared a receive with nothing to take
 //! nothing measurable, and made a round trip whose bytes were there 8 % dearer.
+//!
+//! Not yet: accepting many connections by one submission (multishot, Linux 5.19). Measured on a bare ring
+//! (Linux 6.18), that takes 7 % off an accept that comes alone, and 36 % off each of 16 or more that wait.
 
 mod call;
 mod end;
