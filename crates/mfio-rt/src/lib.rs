@@ -13,11 +13,13 @@ mod driver;
 pub mod fs;
 #[cfg(feature = "std")]
 pub mod global;
+mod line;
 #[cfg(feature = "std")]
 pub mod native;
 pub mod net;
 mod path;
 mod reply;
+mod stream_order;
 mod sync;
 pub mod time;
 mod timers;

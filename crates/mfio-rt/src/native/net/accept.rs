@@ -1,10 +1,8 @@
 //! The accepting side of a listener: connections wait here for whoever takes one.
 //!
-//! Connections are taken from the system only while somebody waits, one at a time. A future takes its
-//! connection out of `ready` when it is polled, not before: so one that is dropped has none to lose, and what
-//! came for it is there for the next.
+//! Connections are taken from the system only while somebody waits, one at a time.
 
-use std::{collections::VecDeque, sync::Arc, task::Waker};
+use std::{sync::Arc, task::Waker};
 
 use mfio::{
     error::{Error, ErrorKind, Result, Tried},
@@ -12,19 +10,19 @@ use mfio::{
 };
 
 use super::lane::{Action, Side};
-use crate::driver::{
-    op::Answer,
-    socket::{SocketOp, SocketWork},
-    sys::{Accepted, OsSocket},
+use crate::{
+    driver::{
+        op::Answer,
+        socket::{SocketOp, SocketWork},
+        sys::{Accepted, OsSocket},
+    },
+    line::{Line, Polled},
 };
 
 /// See the module's own words.
 #[derive(Default)]
 pub(super) struct Accepting {
-    /// Who waits, oldest first: by its ticket.
-    waiting: VecDeque<(u64, Waker)>,
-    tickets: u64,
-    ready: VecDeque<Result<Accepted>>,
+    line: Line<Result<Accepted>>,
     idle: Option<Box<SocketOp>>,
     with_driver: bool,
     /// To be recalled, as the listener has gone.
@@ -34,52 +32,27 @@ pub(super) struct Accepting {
 }
 
 impl Accepting {
-    /// A connection, or a place in the line, kept under the ticket.
+    /// A connection, or a place in the line, kept under the ticket. Beside it, a waker to be dropped with nothing
+    /// locked.
     pub(super) fn poll(
         &mut self,
         ticket: &mut Option<u64>,
         waker: &Waker,
-    ) -> Option<Result<Accepted>> {
+    ) -> (Option<Result<Accepted>>, Option<Waker>) {
         if self.closed {
-            return Some(Err(Error::new(ErrorKind::Ended, Tried::Accept)));
+            return (Some(Err(Error::new(ErrorKind::Ended, Tried::Accept))), None);
         }
-        // Who came first is first; one without a ticket comes after those with one.
-        let ahead = match ticket {
-            Some(ticket) => self.waiting.iter().position(|(other, _)| other == ticket),
-            None => Some(self.waiting.len()),
-        };
-        if ahead.is_none_or(|ahead| ahead < self.ready.len())
-            && let Some(accepted) = self.ready.pop_front()
-        {
-            self.leave(ticket);
-            return Some(accepted);
-        }
-        match ticket.and_then(|ticket| self.waiting.iter_mut().find(|(other, _)| *other == ticket))
-        {
-            Some((_, kept)) => kept.clone_from(waker),
-            None => {
-                self.tickets += 1;
-                *ticket = Some(self.tickets);
-                self.waiting.push_back((self.tickets, waker.clone()));
-            }
-        }
-        None
+        let Polled { ready, left } = self.line.poll(ticket, waker);
+        self.wake = left.next.or(self.wake.take());
+        (ready, left.unused)
     }
 
-    /// Somebody does not wait any more. If he was woken for a connection, the next one is.
-    pub(super) fn leave(&mut self, ticket: &mut Option<u64>) {
-        if let Some(ticket) = ticket.take() {
-            self.waiting.retain(|(other, _)| *other != ticket);
-        }
-        self.wake_next();
-    }
-
-    fn wake_next(&mut self) {
-        if !self.ready.is_empty()
-            && let Some((_, waker)) = self.waiting.get(self.ready.len() - 1)
-        {
-            self.wake = Some(waker.clone());
-        }
+    /// Somebody does not wait any more. If he was woken for a connection, the next one is. Gives a waker to be
+    /// dropped with nothing locked.
+    pub(super) fn leave(&mut self, ticket: &mut Option<u64>) -> Option<Waker> {
+        let left = self.line.leave(ticket);
+        self.wake = left.next.or(self.wake.take());
+        left.unused
     }
 
     /// From now on nothing is taken any more.
@@ -99,7 +72,7 @@ impl Side for Accepting {
         if std::mem::take(&mut self.recall) && self.with_driver {
             return Some(Action::Recall);
         }
-        if self.with_driver || self.closed || self.waiting.len() <= self.ready.len() {
+        if self.with_driver || self.closed || !self.line.wants_more() {
             return None;
         }
         self.with_driver = true;
@@ -122,8 +95,7 @@ impl Side for Accepting {
         if self.closed && accepted.is_err() {
             return;
         }
-        self.ready.push_back(accepted);
-        self.wake_next();
+        self.wake = self.line.push(accepted).or(self.wake.take());
     }
 
     fn orphaned(&mut self, _view: &OrphanedView<Write>) {}

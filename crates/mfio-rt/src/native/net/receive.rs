@@ -2,15 +2,11 @@
 //!
 //! # Where bytes are
 //!
-//! With the system; in the request that is being served; in a request that has ended; or in `front`, first in
-//! line for the next request. They get into `front` when a request ends that nobody waits for any more, or
+//! With the system; in the request that is being served; in a request that has ended; or in `order`, first in
+//! line for the next request. They get there when a request ends that nobody waits for any more, or
 //! whose future was dropped before it gave the outcome out.
 //!
-//! Every request that ends with bytes (or with an error that the system tells only once) has a number. What
-//! is given back must reach up to the last number, all of it: then nothing later was delivered, and the bytes
-//! are first in line again, in their order. Until then it waits in `returned`; and if a request wants to be
-//! served in this time, a later one counts as delivered, and the order as lost: an error from then on, and
-//! never a silent hole.
+//! In which order what is given back can be served, and when it cannot any more, is [`StreamOrder`]'s to say.
 //!
 //! If bytes are given back while the next request is with the driver already, that one is recalled. What it
 //! brings back all the same comes after them.
@@ -23,10 +19,13 @@ use mfio::{
 };
 
 use super::lane::{Action, Requests, Side};
-use crate::driver::{
-    op::Answer,
-    socket::{Piece, Pieces, SocketOp, SocketWork},
-    sys::OsSocket,
+use crate::{
+    driver::{
+        op::Answer,
+        socket::{Piece, Pieces, SocketOp, SocketWork},
+        sys::OsSocket,
+    },
+    stream_order::{StreamOrder, told_once},
 };
 
 /// See the module's own words.
@@ -40,15 +39,7 @@ pub(super) struct Receiving {
     with_driver: Option<Recall>,
     /// What leaves next.
     leaving: VecDeque<Leaving>,
-    front: VecDeque<u8>,
-    /// What the system said once, after the bytes of `front`.
-    front_error: Option<Error>,
-    /// The number of the request that ended last.
-    last: u64,
-    /// What that one's outcome was besides bytes, if it ended just now.
-    last_error: Option<Error>,
-    returned: Vec<Returned>,
-    order_lost: bool,
+    order: StreamOrder,
     /// The object has gone, or is about to be something else.
     closed: bool,
     /// Who waits until nothing is on its way any more.
@@ -68,29 +59,13 @@ enum Recall {
     Asked,
 }
 
-/// The number of a request that ended with nothing.
-const NO_NUMBER: u64 = 0;
-
 enum Leaving {
     End(Piece<Write>, Error),
     Fail(BoundPacketView<Write>, Error),
 }
 
-/// An outcome that nobody took.
-struct Returned {
-    number: u64,
-    bytes: Vec<u8>,
-    error: Option<Error>,
-}
-
 fn error(kind: ErrorKind) -> Error {
     Error::new(kind, Tried::Read)
-}
-
-/// An error that the system tells once, so that it belongs to the outcomes that are not to be lost.
-fn told_once(error: Error) -> Option<Error> {
-    let kept = error.os_code().is_some() && error.kind() != ErrorKind::Cancelled;
-    kept.then_some(error)
 }
 
 impl Receiving {
@@ -103,12 +78,7 @@ impl Receiving {
             idle: None,
             with_driver: None,
             leaving: VecDeque::new(),
-            front: front.into(),
-            front_error: None,
-            last: 0,
-            last_error: None,
-            returned: Vec::new(),
-            order_lost: false,
+            order: StreamOrder::new(front),
             closed: false,
             settling: None,
         }
@@ -137,10 +107,7 @@ impl Receiving {
     ///
     /// [`ErrorKind::OrderLost`] where it would have a hole before it.
     pub(super) fn take_front(&mut self) -> Result<Vec<u8>> {
-        if self.order_lost || !self.returned.is_empty() {
-            return Err(error(ErrorKind::OrderLost));
-        }
-        Ok(std::mem::take(&mut self.front).into())
+        self.order.take_front()
     }
 
     /// The request that is being served goes to `op`, or comes back from it.
@@ -164,36 +131,20 @@ impl Receiving {
         }
     }
 
-    /// Takes an outcome back. It goes to the front as soon as all that came after it is back, too.
-    fn take_back(&mut self, returned: Returned) {
-        let at = self.returned.partition_point(|other| other.number < returned.number);
-        self.returned.insert(at, returned);
-        let first = self.returned.first().map_or(0, |first| first.number);
-        let all = (self.last + 1).checked_sub(first).and_then(|all| usize::try_from(all).ok());
-        if all != Some(self.returned.len()) {
-            return;
-        }
-        self.last = first.saturating_sub(1);
-        for returned in self.returned.drain(..).rev() {
-            returned.bytes.iter().rev().for_each(|byte| self.front.push_front(*byte));
-            self.front_error = returned.error.or(self.front_error);
-        }
-        // What is being served must not get later bytes.
-        self.recall();
-    }
-
     /// Takes in what the driver brought for the request that is being served.
     fn received(&mut self, answer: Answer, recalled: bool) {
         let cancelled = self.serving.as_ref().is_some_and(|serving| serving.cancelled);
-        if !self.front.is_empty() && self.here.moved() > 0 {
+        if self.order.has_front() && self.here.moved() > 0 {
             // They came after what was given back meanwhile.
-            self.front.extend(self.here.unfill());
+            self.order.append(self.here.unfill());
         }
         match answer {
-            Answer::Moved(0) if self.front.is_empty() => self.end(error(ErrorKind::UnexpectedEof)),
+            Answer::Moved(0) if !self.order.has_front() => {
+                self.end(error(ErrorKind::UnexpectedEof));
+            }
             // The system says so again, after the bytes of the front.
-            Answer::Moved(_) if !self.front.is_empty() => {}
-            Answer::Moved(_) if !self.returned.is_empty() => {}
+            Answer::Moved(_) if self.order.has_front() => {}
+            Answer::Moved(_) if self.order.waits_for_more() => {}
             Answer::Moved(_) => {
                 let enough = self.here.some_is_enough() || self.here.left() == 0;
                 if enough || cancelled {
@@ -204,7 +155,7 @@ impl Receiving {
                 let failure = other.error_or_dropped().with_tried(Tried::Read);
                 let is_ours = recalled && failure.kind() == ErrorKind::Cancelled;
                 match told_once(failure) {
-                    Some(once) if !self.front.is_empty() => self.front_error = Some(once),
+                    Some(once) if self.order.has_front() => self.order.append_error(once),
                     _ if is_ours => {}
                     _ => self.end(failure),
                 }
@@ -219,24 +170,19 @@ impl Receiving {
             self.end(error(ErrorKind::Cancelled));
             return false;
         }
-        if self.order_lost || !self.returned.is_empty() {
-            self.order_lost = true;
+        if self.order.is_lost() {
             // What it has got comes after the hole.
             drop(self.here.unfill());
             self.end(error(ErrorKind::OrderLost));
             return false;
         }
-        if !self.front.is_empty() {
-            let bytes = self.front.make_contiguous();
-            let filled = self.here.fill(bytes);
-            self.front.drain(..filled);
-        }
+        self.order.serve(|bytes| self.here.fill(bytes));
         let some = self.here.moved() > 0 && self.here.some_is_enough();
         if some || self.here.left() == 0 {
             self.end(error(ErrorKind::UnexpectedEof));
             return false;
         }
-        if let Some(once) = self.front_error.take() {
+        if let Some(once) = self.order.take_error() {
             self.end(once);
             return false;
         }
@@ -247,13 +193,8 @@ impl Receiving {
         match leaving {
             Leaving::Fail(view, error) => Action::Fail(view, error),
             Leaving::End(piece, rest) => {
-                self.last_error = if piece.is_whole() { None } else { told_once(rest) };
-                if piece.moved() > 0 || self.last_error.is_some() {
-                    self.last += 1;
-                    piece.note(self.last);
-                } else {
-                    piece.note(NO_NUMBER);
-                }
+                let rest_of = (!piece.is_whole()).then_some(rest);
+                piece.note(self.order.ends(piece.moved() > 0, rest_of));
                 Action::End(piece, rest)
             }
         }
@@ -302,10 +243,9 @@ impl Side for Receiving {
     }
 
     fn orphaned(&mut self, view: &OrphanedView<Write>) {
-        let bytes: Vec<u8> = view.good_slices().flatten().copied().collect();
-        let error = self.last_error;
-        if !bytes.is_empty() || error.is_some() {
-            self.take_back(Returned { number: self.last, bytes, error });
+        if self.order.orphaned(view) {
+            // What is being served must not get later bytes.
+            self.recall();
         }
     }
 
@@ -319,14 +259,8 @@ impl Requests for Receiving {
 
     fn cancel(&mut self, packet: &Packet<Write>) {
         if packet.has_ended() {
-            let error = packet.min_error().and_then(told_once);
-            let bytes: Vec<u8> =
-                packet.good_slices().into_iter().flatten().flatten().copied().collect();
-            if packet.is_orphaned()
-                && packet.hint() != NO_NUMBER
-                && (!bytes.is_empty() || error.is_some())
-            {
-                self.take_back(Returned { number: packet.hint(), bytes, error });
+            if self.order.dropped(packet) {
+                self.recall();
             }
             return;
         }

@@ -101,7 +101,8 @@ impl Future for Accept<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let accepted = this.listener.lane.change(|side| side.poll(&mut this.ticket, cx.waker()));
+        let (accepted, _unused) =
+            this.listener.lane.change(|side| side.poll(&mut this.ticket, cx.waker()));
         match accepted {
             Some(accepted) => Poll::Ready(accepted.and_then(|got| this.listener.stream_of(got))),
             None => Poll::Pending,
@@ -112,7 +113,7 @@ impl Future for Accept<'_> {
 impl Drop for Accept<'_> {
     fn drop(&mut self) {
         if self.ticket.is_some() {
-            self.listener.lane.change(|side| side.leave(&mut self.ticket));
+            drop(self.listener.lane.change(|side| side.leave(&mut self.ticket)));
         }
     }
 }
@@ -143,7 +144,8 @@ impl Stream for TcpListener {
                     return Poll::Ready(None);
                 }
             }
-            let accepted = this.lane.change(|side| side.poll(&mut this.ticket, cx.waker()));
+            let (accepted, _unused) =
+                this.lane.change(|side| side.poll(&mut this.ticket, cx.waker()));
             let Some(accepted) = accepted else { return Poll::Pending };
             match accepted.and_then(|got| this.stream_of(got)) {
                 Ok(connection) => return Poll::Ready(Some(connection)),
