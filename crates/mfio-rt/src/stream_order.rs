@@ -133,11 +133,14 @@ impl StreamOrder {
 
     /// The future of a request was dropped after this had ended. Whether more is first in line now.
     pub(crate) fn dropped(&mut self, packet: &Packet<Write>) -> bool {
-        if !packet.is_orphaned() || packet.hint() == NO_NUMBER {
+        let Some(bytes) = packet.undelivered() else { return false };
+        // Then a part that was delivered came after one that nobody will get.
+        self.lost |= packet.was_overtaken();
+        if packet.hint() == NO_NUMBER {
             return false;
         }
         let error = packet.min_error().and_then(told_once);
-        let bytes = packet.good_slices().into_iter().flatten().flatten().copied().collect();
+        let bytes = bytes.flatten().copied().collect();
         self.take_back(Returned { number: packet.hint(), bytes, error })
     }
 

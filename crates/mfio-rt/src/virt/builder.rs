@@ -7,6 +7,7 @@ use super::{
     VirtRt,
     clock::VirtualClock,
     disk::Disk,
+    net::Net,
     queue::Queue,
     shared::{Clock, Core, Shared},
 };
@@ -97,8 +98,9 @@ impl Builder {
         let mut disk = Disk::new(self.capacity, self.umask, now);
         let root = disk.open_root();
         let queue = Queue::new(self.seed);
+        let net = Net::alone(self.seed, self.immediate);
         let time = VirtualClock::new(self.manual_time);
-        let shared = Shared::new(disk, queue, time, self.clock, self.immediate);
+        let shared = Shared::new(disk, queue, time, net, self.clock, self.immediate);
         VirtRt::of(Core::new(shared), root)
     }
 }

@@ -27,6 +27,11 @@
 //! files go along, and are a microsecond later for each step of a request, unless [`Builder::clock`] says
 //! otherwise.
 //!
+//! **Connections** <a id="connections"></a>: one host, with the addresses of the loopback and the name `localhost`.
+//! [`Tcp`](crate::Tcp) works as over a kernel's: ports, of which 0 chooses one; a backlog at each listener; 64 KiB
+//! for what nobody has read, past which sends wait; directions that end one by one; a connection that is broken
+//! off if its end is dropped with something unread. With a seed, sends and receives go in pieces of any size.
+//!
 //! **The same run again**: the same seed and the same program on one thread give the same run. Files are
 //! numbered as they are made, directories are listed by name.
 //!
@@ -66,6 +71,7 @@ mod file;
 mod handle;
 mod job;
 mod names;
+mod net;
 mod queue;
 mod shared;
 mod walk;
@@ -85,6 +91,7 @@ pub use builder::Builder;
 pub use clock::{Clock, Instant, Sleep};
 pub use dir::{Dir, ReadDir};
 pub use file::File;
+pub use net::{TcpListener, TcpStream};
 pub use shared::Drive;
 
 /// The runtime in memory: see the [module](self).
@@ -106,6 +113,16 @@ pub struct Metrics {
     pub completions: u64,
     /// Those among them that were cancelled before they were carried out in full.
     pub cancelled: u64,
+}
+
+impl Metrics {
+    const fn and(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            completions: self.completions + other.completions,
+            cancelled: self.cancelled + other.cancelled,
+        }
+    }
 }
 
 impl VirtRt {

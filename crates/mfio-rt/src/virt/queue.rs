@@ -56,7 +56,7 @@ impl Queue {
             ready: BTreeMap::new(),
             blocked: BTreeMap::new(),
             next: 0,
-            chance: Chance { state: seed },
+            chance: Chance::new(seed),
         }
     }
 
@@ -128,11 +128,6 @@ impl Queue {
         core::mem::take(&mut self.ready).into_values().collect()
     }
 
-    /// Requests in flight.
-    pub(super) fn len(&self) -> usize {
-        self.ready.len() + self.blocked.len()
-    }
-
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -151,6 +146,10 @@ pub(super) struct Chance {
 }
 
 impl Chance {
+    pub(super) const fn new(seed: Option<u64>) -> Self {
+        Self { state: seed }
+    }
+
     pub(super) fn is_random(&self) -> bool {
         self.state.is_some()
     }
@@ -165,8 +164,13 @@ impl Chance {
         1 + self.next() % (bytes - 1)
     }
 
+    /// As [`part_of`](Self::part_of), of a length in memory.
+    pub(super) fn part_of_len(&mut self, len: usize) -> usize {
+        usize::try_from(self.part_of(super::content::bytes(len))).unwrap_or(len)
+    }
+
     /// A number below `end`, or 0.
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         let end = super::content::bytes(end);
         let number = self.next().checked_rem(end).unwrap_or(0);
         usize::try_from(number).unwrap_or(0)

@@ -25,6 +25,7 @@ use super::{
     disk::{self, Disk, Handle, Ino},
     handle::Open,
     job::{Ask, Job, Turn},
+    net::Net,
     queue::{Queue, Ticket, Touches},
 };
 use crate::{fs::Timestamp, reply::reply, sync::Mutex, timers::Slot};
@@ -37,6 +38,7 @@ const TICK: u32 = 1000;
 
 pub(super) struct Shared {
     state: Mutex<State>,
+    net: Net,
     clock: Option<Clock>,
     /// Requests are carried out by who submits them.
     immediate: bool,
@@ -83,12 +85,18 @@ impl Shared {
         disk: Disk,
         queue: Queue,
         time: VirtualClock,
+        net: Net,
         clock: Option<Clock>,
         immediate: bool,
     ) -> Self {
         let metrics = Metrics::default();
         let state = State { disk, queue, time, waker: None, ended: false, metrics };
-        Self { state: Mutex::new(state), clock, immediate }
+        Self { state: Mutex::new(state), net, clock, immediate }
+    }
+
+    /// Its place in the network.
+    pub(super) const fn net(&self) -> &Net {
+        &self.net
     }
 
     /// Takes a request. Once the runtime has ended it fails at once.
@@ -156,12 +164,15 @@ impl Shared {
                 break;
             }
         }
+        let (more, was_busy) = self.net.network.drive(self.net.host, cx.waker());
         let mut state = self.state.lock();
         // What came meanwhile, and what the seed delays, waits for the next drive: others shall run in
         // between.
-        let mut again = state.queue.has_ready();
+        let mut again = more || state.queue.has_ready();
         let mut due = Vec::new();
-        if turns == 0
+        if was_busy {
+            state.time.is_busy();
+        } else if turns == 0
             && !again
             && let Some(jump) = state.time.idles()
         {
@@ -258,6 +269,7 @@ impl Shared {
         for job in left {
             job.fail(ErrorKind::Ended);
         }
+        self.net.network.end_host(self.net.host);
         // Whoever drives sees the end.
         if let Some(waker) = waker {
             waker.wake();
@@ -286,11 +298,12 @@ impl Shared {
     }
 
     pub(super) fn metrics(&self) -> Metrics {
-        self.state.lock().metrics
+        self.state.lock().metrics.and(self.net.network.metrics(self.net.host))
     }
 
     pub(super) fn in_flight(&self) -> u64 {
-        bytes(self.state.lock().queue.len())
+        let Metrics { requests, completions, .. } = self.metrics();
+        requests - completions
     }
 }
 
