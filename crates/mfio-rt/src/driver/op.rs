@@ -341,8 +341,7 @@ impl<P: PacketPerms, F> Transfer<P, F> {
 
 impl<P: PacketPerms, F> ListTransfer<P, F> {
     fn id(&self) -> RequestId {
-        // Without a piece there is no packet, nobody waits, and no name is looked for.
-        self.view.packet_id().map_or(RequestId(0), RequestId::of_packet)
+        RequestId::of_packet(self.view.packet_id())
     }
 
     /// The pieces of the next call, of `len` bytes.

@@ -10,7 +10,7 @@ use std::slice;
 
 use mfio::error::Error;
 use mfio::packet::perms::PacketPerms;
-use mfio::packet::{AllocatedView, BoundPacketView, PacketId};
+use mfio::packet::{BoundPacketView, PacketId, ScatteredView};
 
 use super::op::Span;
 
@@ -51,77 +51,82 @@ impl IoVec {
 // SAFETY: an address and a length. Who may touch the memory is up to whoever made them.
 unsafe impl Send for IoVec {}
 
-/// Claims on the pieces of a packet's memory, in order.
+impl IoVec {
+    const NONE: Self = Self { start: std::ptr::null_mut(), len: 0 };
+}
+
+/// Pieces that are listed beside the claim itself: a header and a body, a batch of blocks. More take an
+/// allocation.
+const FEW: usize = 8;
+
+/// A claim on the pieces of a packet's memory, in order.
 #[derive(Debug)]
 pub(crate) struct Segments<P: PacketPerms> {
-    views: Vec<AllocatedView<P>>,
-    len: usize,
-    /// What the system reads during a call; not touched while one is under way.
-    list: Vec<IoVec>,
+    view: ScatteredView<P>,
+    /// What the system reads during a call, in `many` if it is more than a few; not touched while one is
+    /// under way. As they are read where they are, transfers of several pieces live in a box.
+    few: [IoVec; FEW],
+    many: Vec<IoVec>,
 }
 
 impl<P: PacketPerms> Segments<P> {
     pub(crate) fn new(view: BoundPacketView<P>) -> Self {
-        let views: Vec<_> = view.into_segments().collect();
-        let len = views.iter().map(AllocatedView::len).sum();
-        Self { views, len, list: Vec::new() }
+        Self { view: view.scattered(), few: [IoVec::NONE; FEW], many: Vec::new() }
     }
 
     /// The packet that all of it belongs to.
-    pub(crate) fn packet_id(&self) -> Option<PacketId> {
-        self.views.first().map(AllocatedView::packet_id)
+    pub(crate) fn packet_id(&self) -> PacketId {
+        self.view.packet_id()
     }
 
     /// Whether the thread that sent it waits for it.
     pub(crate) fn caller_waits(&self) -> bool {
-        self.views.first().is_some_and(AllocatedView::caller_waits)
+        self.view.caller_waits()
     }
 
     pub(crate) fn set_hint(&self, hint: u64) {
-        if let Some(view) = self.views.first() {
-            view.set_hint(hint);
-        }
+        self.view.set_hint(hint);
     }
 
     /// The pieces of up to `most` bytes from the byte `done` on.
     pub(crate) fn list(&mut self, done: usize, most: usize) -> &mut [IoVec] {
-        self.list.clear();
-        let (mut skip, mut left) = (done, most);
-        for view in &self.views {
-            let skipped = skip.min(view.len());
-            skip -= skipped;
-            let len = (view.len() - skipped).min(left);
-            if len > 0 {
-                // Inside the view: `skipped` is at most its length.
-                self.list.push(IoVec { start: view.as_ptr().wrapping_add(skipped), len });
-                left -= len;
-            }
-            if left == 0 || self.list.len() == MAX_PIECES {
+        self.many.clear();
+        let (mut left, mut count) = (most, 0);
+        for (start, len) in self.view.pieces(done).take(MAX_PIECES) {
+            let piece = IoVec { start, len: len.min(left) };
+            if piece.len == 0 {
                 break;
             }
+            left -= piece.len;
+            match self.few.get_mut(count) {
+                Some(place) => *place = piece,
+                None => {
+                    if count == FEW {
+                        self.many.extend_from_slice(&self.few);
+                    }
+                    self.many.push(piece);
+                }
+            }
+            count += 1;
         }
-        &mut self.list
+        self.few.get_mut(..count).unwrap_or(&mut self.many)
     }
 
-    /// Completes every piece: of all, the first `good` bytes were moved, and the rest failed with `rest`.
+    /// Completes it: of all pieces, the first `good` bytes were moved, and the rest failed with `rest`.
     ///
     /// # Safety
     ///
-    /// As for [`AllocatedView::complete`], for each of the pieces.
+    /// As for [`ScatteredView::complete`].
     pub(crate) unsafe fn complete(self, good: usize, rest: Error) {
-        let mut left = good;
-        for view in self.views {
-            let moved = left.min(view.len());
-            left -= moved;
-            // SAFETY: the caller's promise, passed on.
-            drop(unsafe { view.complete(moved, rest) });
-        }
+        // What nobody waits for is dropped: the same bytes can be read from the file again.
+        // SAFETY: the caller's promise, passed on.
+        drop(unsafe { self.view.complete(good, rest) });
     }
 }
 
 impl<P: PacketPerms> Span for Segments<P> {
     fn len(&self) -> usize {
-        self.len
+        self.view.len()
     }
 
     /// There is no one address: see [`list`](Segments::list).
@@ -130,7 +135,7 @@ impl<P: PacketPerms> Span for Segments<P> {
     }
 
     fn some_is_enough(&self) -> bool {
-        self.views.first().is_some_and(AllocatedView::some_is_enough)
+        self.view.some_is_enough()
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) use borrowed::value_bytes;
 pub use frame::{BlockedMemory, Served};
 pub use output::Fragment;
 pub use relay::{Relay, Relayed};
+pub use segments::ScatteredView;
 pub(crate) use some::SomeIsEnough;
 pub(crate) use store::{Inline, Wished, exact};
 pub use store::{

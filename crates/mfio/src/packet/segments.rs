@@ -8,7 +8,8 @@
 
 use core::ptr;
 
-use super::Setup;
+use super::{BoundPacketView, Completion, PacketId, Setup, perms::PacketPerms};
+use crate::error::Error;
 
 /// One of the buffers of a vectored packet.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,80 @@ pub(super) struct Segment {
 pub(super) struct Piece {
     pub(super) data: *mut u8,
     pub(super) len: usize,
+}
+
+/// A claim on real memory that may be in several pieces, whose addresses stay the same until it is completed:
+/// see [`BoundPacketView::scattered`].
+///
+/// As an [`AllocatedView`](super::AllocatedView) is, for drivers. It ends as a whole, so it costs no more than one in
+/// one piece.
+#[derive(Debug)]
+#[must_use = "dropping it fails the request"]
+pub struct ScatteredView<P: PacketPerms>(pub(super) BoundPacketView<P>);
+
+impl<P: PacketPerms> ScatteredView<P> {
+    /// Length in bytes, of all pieces.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.memory_len()
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Address and length of each piece, in order, without the first `from` bytes. None is empty.
+    ///
+    /// The memory is valid, exclusively, until the view is completed or dropped. Writable only where the
+    /// permissions say so.
+    pub fn pieces(&self, from: usize) -> impl Iterator<Item = (*mut u8, usize)> {
+        let setup = self.0.packet().setup();
+        let from = from.min(self.len());
+        let pieces = setup.pieces(self.0.memory_start(setup) + from, self.len() - from);
+        pieces.map(|Piece { data, len }| (data, len))
+    }
+
+    /// See [`BoundPacketView::packet_id`].
+    #[must_use]
+    pub fn packet_id(&self) -> PacketId {
+        self.0.packet_id()
+    }
+
+    /// See [`BoundPacketView::some_is_enough`].
+    #[must_use]
+    pub fn some_is_enough(&self) -> bool {
+        self.0.some_is_enough()
+    }
+
+    /// See [`BoundPacketView::caller_waits`].
+    #[must_use]
+    pub fn caller_waits(&self) -> bool {
+        self.0.caller_waits()
+    }
+
+    /// See [`BoundPacketView::set_hint`].
+    pub fn set_hint(&self, hint: u64) {
+        self.0.set_hint(hint);
+    }
+
+    /// Complete it: the first `good` bytes are done; if that is not all, the remainder failed with
+    /// `rest`.
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes or reads the memory any more, and if the packet is filled, its first `good` bytes
+    /// were initialised.
+    pub unsafe fn complete(self, good: usize, rest: Error) -> Completion<P> {
+        self.0.end(super::widen(good), || rest)
+    }
+
+    /// Back to a view without a claim on where its memory is, to be sent on.
+    #[must_use]
+    pub fn into_view(self) -> BoundPacketView<P> {
+        self.0
+    }
 }
 
 impl Setup {

@@ -21,8 +21,9 @@ pub(crate) const MAX_SEGMENTS: usize = 1 << 16;
 ///
 /// Memory is neither copied nor moved: [`take`](Self::take) gives the same buffers back. Objects see one
 /// range of bytes, and split it where they like; a driver that reaches for the memory itself gets
-/// it buffer by buffer ([`BoundPacketView::into_segments`]). Reused for many requests, it allocates nothing
-/// itself; a native file makes its list for the system anew for each.
+/// it as one claim on several pieces ([`BoundPacketView::scattered`]) or buffer by buffer
+/// ([`BoundPacketView::into_segments`]). Reused for many requests, it allocates nothing
+/// itself; a native file takes one allocation for each, and one more for its list where that is long.
 ///
 /// ```
 /// use mfio::prelude::v1::*;

@@ -12,6 +12,7 @@ use super::{
     output::Output,
     perms::{Drainable, Fillable, PacketPerms, Write},
     pool,
+    segments::ScatteredView,
     state::{Finish, Parts},
 };
 use crate::error::{Error, ErrorKind, Tried};
@@ -68,7 +69,7 @@ impl<P: PacketPerms> BoundPacketView<P> {
         self.packet
     }
 
-    fn packet(&self) -> &Packet<P> {
+    pub(super) fn packet(&self) -> &Packet<P> {
         // SAFETY: a view is a counted fragment, and the header outlives its fragments.
         unsafe { self.packet.as_ref() }
     }
@@ -162,6 +163,13 @@ impl<P: PacketPerms> BoundPacketView<P> {
         }
     }
 
+    /// The packet's own memory, in one piece or several, as one claim: for a driver that lists the pieces for
+    /// its system, and ends them together.
+    #[must_use]
+    pub fn scattered(self) -> ScatteredView<P> {
+        ScatteredView(self)
+    }
+
     /// The packet's memory in its order, split where one buffer ends and the next begins: what a driver
     /// hands to `preadv(2)` as a list. An empty view has one empty segment.
     ///
@@ -188,7 +196,7 @@ impl<P: PacketPerms> BoundPacketView<P> {
 
     /// End this fragment: its first `good` bytes are done, and the rest failed with `rest`.
     #[inline]
-    fn end(self, good: u64, rest: impl Fn() -> Error) -> Completion<P> {
+    pub(super) fn end(self, good: u64, rest: impl Fn() -> Error) -> Completion<P> {
         let view = ManuallyDrop::new(self);
         // SAFETY: the view is forgotten, so its fragment is passed on exactly once.
         unsafe { finish(view.packet, view.start, view.len, good, rest) }
@@ -196,12 +204,12 @@ impl<P: PacketPerms> BoundPacketView<P> {
 
     /// Where in the packet's memory the claim starts.
     #[inline]
-    fn memory_start(&self, setup: &Setup) -> usize {
+    pub(super) fn memory_start(&self, setup: &Setup) -> usize {
         // A start that does not fit would lie past the packet's end; views are made inside it.
         usize::try_from(self.start).unwrap_or(setup.len)
     }
 
-    fn memory_len(&self) -> usize {
+    pub(super) fn memory_len(&self) -> usize {
         // Inside a packet, whose length is a `usize`.
         usize::try_from(self.len).unwrap_or(usize::MAX)
     }
