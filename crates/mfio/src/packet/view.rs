@@ -165,7 +165,6 @@ impl<P: PacketPerms> BoundPacketView<P> {
 
     /// The packet's own memory, in one piece or several, as one claim: for a driver that lists the pieces for
     /// its system, and ends them together.
-    #[must_use]
     pub fn scattered(self) -> ScatteredView<P> {
         ScatteredView(self)
     }
