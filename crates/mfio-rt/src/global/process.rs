@@ -4,8 +4,8 @@
 //! drives it, as any of them may be about to block its thread. It has a *driver* for that, at home in the newest
 //! scope; when that ends, in the newest one that is left. With the last scope the runtime ends, too.
 //!
-//! A driver is a thread that blocks on the runtime. In tokio it is a task, which costs a request a quarter of what
-//! changing threads does. But a task gets on only if its executor does, and that may be shut down, or have all its
+//! A driver is a thread that blocks on the runtime. In tokio it is a task, which costs a request less than
+//! changing threads does (docs/design/0004). But a task gets on only if its executor does, and that may be shut down, or have all its
 //! threads blocked, by somebody who waits for this very runtime. So the task has an *attendant*, a thread that
 //! watches the handle: what is still there to do after a moment, with the task not polled meanwhile, it does itself.
 //!
