@@ -43,30 +43,30 @@ impl Future for Drive {
     }
 }
 
-/// Makes a type with a `core: Arc<Core>` the backend that its core is.
+/// Makes a type with a `core: Arc<Core>`, or with a field that has one, the backend that its core is.
 macro_rules! backend_of_core {
-    ($object:ident) => {
+    ($object:ident $(, $field:ident)?) => {
         impl IoBackend for $object {
             type Backend = Drive;
 
             fn polling_handle(&self) -> Option<PollingHandle<'_>> {
-                self.core.polling_handle()
+                self.$($field.)?core.polling_handle()
             }
 
             fn get_backend(&self) -> BackendHandle<'_, Drive> {
-                self.core.container.acquire()
+                self.$($field.)?core.container.acquire()
             }
 
             fn container(&self) -> Option<&BackendContainer<Drive>> {
-                Some(&self.core.container)
+                Some(&self.$($field.)?core.container)
             }
 
             fn around_poll(&self, poll: &mut dyn FnMut()) {
-                $crate::native::current::around(&self.core, poll);
+                $crate::native::current::around(&self.$($field.)?core, poll);
             }
 
             fn park(&self, timeout: Option<Duration>) -> Result<()> {
-                self.core.drive(Wait::Until(timeout))
+                self.$($field.)?core.drive(Wait::Until(timeout))
             }
 
             fn park_drives(&self) -> bool {
@@ -74,7 +74,7 @@ macro_rules! backend_of_core {
             }
 
             fn park_waker(&self) -> Option<&Waker> {
-                Some(self.core.waker())
+                Some(self.$($field.)?core.waker())
             }
         }
     };

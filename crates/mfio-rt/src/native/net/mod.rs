@@ -5,9 +5,11 @@
 
 mod accept;
 mod lane;
+mod listener;
 mod receive;
 mod resolve;
 mod send;
+mod stream;
 mod tcp;
 mod tcp_listener;
 

@@ -1,14 +1,6 @@
 //! A TCP connection.
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, sync::Arc, task::Waker, time::Duration};
 
 use mfio::{
     backend::{BackendContainer, BackendHandle, IoBackend, PollingHandle},
@@ -20,16 +12,15 @@ use mfio::{
     },
     traits::stream::ShutdownWrite,
 };
-use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive};
 
-use super::super::{core::Core, drive::Drive, request::Request};
-use super::{lane::Lane, receive::Receiving, resolve::resolve, send::Sending};
+use super::super::{core::Core, drive::Drive};
+use super::{
+    resolve::resolve,
+    stream::{ShuttingDown, Stream},
+};
 use crate::{
-    driver::{
-        Wait,
-        sys::{OsSocket, internet},
-        task::Work,
-    },
+    driver::{Wait, sys::internet},
     global::current,
     net::{Addrs, Keepalive, Shutdown, SocketOption, TcpStreamHandle, ToAddrs},
 };
@@ -66,20 +57,7 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct TcpStream {
-    core: Arc<Core>,
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    socket: Arc<OsSocket>,
-    receive: Arc<Lane<Receiving>>,
-    send: Arc<Lane<Sending>>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.receive.change(Receiving::close);
-    }
+    inner: Stream,
 }
 
 /// A connection that has left its runtime, with what had arrived and nobody had taken.
@@ -101,11 +79,8 @@ impl From<std::net::TcpStream> for TcpParts {
 pub(in super::super) async fn connect(core: Arc<Core>, addrs: Result<Addrs>) -> Result<TcpStream> {
     let mut refused = Error::new(ErrorKind::NotFound, Tried::Connect);
     for addr in resolve(&core, addrs).await? {
-        let addr = SockAddr::from(addr);
-        let socket = Arc::new(OsSocket::new(addr.domain(), Type::STREAM, None)?);
-        socket.set_nonblocking(core.wants_nonblocking())?;
-        match Request::<()>::new(&core, Ok(Work::Connect(Arc::clone(&socket), addr))).await {
-            Ok(()) => return Ok(TcpStream::new(core, socket, Vec::new())),
+        match Stream::connect(&core, SockAddr::from(addr)).await {
+            Ok(inner) => return Ok(TcpStream { inner }),
             Err(error) => refused = error,
         }
     }
@@ -122,17 +97,15 @@ impl TcpStream {
         connect(current(Tried::Connect)?, addr.to_addrs()).await
     }
 
-    pub(super) fn new(core: Arc<Core>, socket: Arc<OsSocket>, front: Vec<u8>) -> Self {
-        let receive = Lane::new(&core, &socket, Receiving::new(front));
-        let send = Lane::new(&core, &socket, Sending::new());
-        Self { core, inner: Arc::new(Inner { socket, receive, send }) }
+    /// A connection that was accepted.
+    pub(super) fn new(inner: Stream) -> Self {
+        Self { inner }
     }
 
     /// A connection of before, on this runtime.
     pub(in super::super) fn adopt(core: &Arc<Core>, parts: TcpParts) -> Result<Self> {
-        let socket = OsSocket::from(Socket::from(parts.socket));
-        socket.set_nonblocking(core.wants_nonblocking())?;
-        Ok(Self::new(Arc::clone(core), Arc::new(socket), parts.leftover))
+        let inner = Stream::adopt(core, Socket::from(parts.socket), parts.leftover)?;
+        Ok(Self { inner })
     }
 
     /// Leave the runtime: for `std`, or for another runtime ([`NativeRt::adopt`](crate::NativeRt::adopt)).
@@ -145,50 +118,26 @@ impl TcpStream {
     /// [`ErrorKind::Busy`] while clones of it exist, and [`ErrorKind::OrderLost`] where bytes are missing before
     /// what is left; the connection closes with that.
     pub async fn into_parts(self) -> Result<TcpParts> {
-        let busy = Error::new(ErrorKind::Busy, Tried::Request);
-        let inner = Arc::into_inner(self.inner).ok_or(busy)?;
-        inner.receive.change(Receiving::close);
-        poll_fn(|cx| {
-            let sent = inner.send.look(|side| side.has_settled(cx.waker()));
-            let received = inner.receive.look(|side| side.has_settled(cx.waker()));
-            if sent && received { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        let leftover = inner.receive.look(Receiving::take_front)?;
-        let socket = Arc::clone(&inner.socket);
-        // With it go the lanes, which keep the socket, too.
-        drop(inner);
-        let socket = Arc::into_inner(socket).ok_or(busy)?;
-        socket.set_nonblocking(false)?;
-        Ok(TcpParts { socket: socket.into_inner().into(), leftover })
-    }
-
-    fn option<T>(&self, call: impl FnOnce(&Socket) -> std::io::Result<T>) -> Result<T> {
-        self.inner.socket.option(call)
+        let (socket, leftover) = self.inner.into_parts().await?;
+        Ok(TcpParts { socket: socket.into(), leftover })
     }
 }
 
 impl TcpStreamHandle for TcpStream {
     fn local_addr(&self) -> Result<SocketAddr> {
-        internet(&self.option(Socket::local_addr)?)
+        internet(&self.inner.option(Socket::local_addr)?)
     }
 
     fn peer_addr(&self) -> Result<SocketAddr> {
-        internet(&self.option(Socket::peer_addr)?)
+        internet(&self.inner.option(Socket::peer_addr)?)
     }
 
     async fn shutdown(&self, how: Shutdown) -> Result<()> {
-        if how != Shutdown::Read {
-            self.shutdown_write().await?;
-        }
-        if how != Shutdown::Write {
-            self.inner.socket.shutdown(std::net::Shutdown::Read)?;
-        }
-        Ok(())
+        self.inner.shutdown(how).await
     }
 
     fn set_option(&self, option: SocketOption) -> Result<()> {
-        self.option(|socket| set_option(socket, option))
+        self.inner.option(|socket| set_option(socket, option))
     }
 }
 
@@ -230,62 +179,8 @@ impl ShutdownWrite for TcpStream {
     type Shutdown = ShuttingDown;
 
     fn shutdown_write(&self) -> ShuttingDown {
-        self.inner.send.change(Sending::shutdown);
-        ShuttingDown(Arc::clone(&self.inner.send))
+        self.inner.shutdown_write()
     }
 }
 
-/// The end of what is sent, on its way: see [`ShutdownWrite`].
-#[must_use = "whether it went well is not known before"]
-pub struct ShuttingDown(Arc<Lane<Sending>>);
-
-impl Future for ShuttingDown {
-    type Output = Result<()>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let done = self.0.change(|side| side.poll_shutdown(cx.waker()));
-        done.map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-impl fmt::Debug for ShuttingDown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShuttingDown").finish_non_exhaustive()
-    }
-}
-
-impl PacketIo<Write, NoPos> for TcpStream {
-    fn send_io(&self, _pos: NoPos, view: BoundPacketView<Write>) {
-        self.inner.receive.send(view);
-    }
-
-    fn cancel_io(&self, packet: &Packet<Write>) {
-        self.inner.receive.cancel(packet);
-    }
-}
-
-impl PacketIo<Read, NoPos> for TcpStream {
-    fn send_io(&self, _pos: NoPos, view: BoundPacketView<Read>) {
-        self.inner.send.send(view);
-    }
-
-    fn cancel_io(&self, packet: &Packet<Read>) {
-        self.inner.send.cancel(packet);
-    }
-}
-
-super::super::drive::backend_of_core!(TcpStream);
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpStream")
-            .field("socket", self.inner.socket.inner())
-            .field("backend", &self.core.name())
-            .finish()
-    }
-}
-
-const _: () = {
-    const fn shared<T: Send + Sync>() {}
-    shared::<TcpStream>();
-};
+super::stream::sends_and_receives!(TcpStream);

@@ -1,0 +1,194 @@
+//! A connection of any kind: what TCP and Unix sockets have in common, which is all but names and options.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use mfio::{
+    error::{Error, ErrorKind, Result, Tried},
+    packet::{
+        BoundPacketView, Packet,
+        perms::{Read, Write},
+    },
+};
+use socket2::{SockAddr, Socket, Type};
+
+use super::super::{core::Core, request::Request};
+use super::{lane::Lane, receive::Receiving, send::Sending};
+use crate::{
+    driver::{sys::OsSocket, task::Work},
+    net::Shutdown,
+};
+
+/// A connection, two lanes over one socket. Clones share it.
+#[derive(Clone)]
+pub(super) struct Stream {
+    pub(super) core: Arc<Core>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    socket: Arc<OsSocket>,
+    receive: Arc<Lane<Receiving>>,
+    send: Arc<Lane<Sending>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.receive.change(Receiving::close);
+    }
+}
+
+impl Stream {
+    /// Connect to `addr`.
+    pub(super) async fn connect(core: &Arc<Core>, addr: SockAddr) -> Result<Self> {
+        let socket = Arc::new(OsSocket::new(addr.domain(), Type::STREAM, None)?);
+        socket.set_nonblocking(core.wants_nonblocking())?;
+        Request::<()>::new(core, Ok(Work::Connect(Arc::clone(&socket), addr))).await?;
+        Ok(Self::new(Arc::clone(core), socket, Vec::new()))
+    }
+
+    pub(super) fn new(core: Arc<Core>, socket: Arc<OsSocket>, front: Vec<u8>) -> Self {
+        let receive = Lane::new(&core, &socket, Receiving::new(front));
+        let send = Lane::new(&core, &socket, Sending::new());
+        Self { core, inner: Arc::new(Inner { socket, receive, send }) }
+    }
+
+    /// A connection of before, with what had arrived of it.
+    pub(super) fn adopt(core: &Arc<Core>, socket: Socket, front: Vec<u8>) -> Result<Self> {
+        let socket = OsSocket::from(socket);
+        socket.set_nonblocking(core.wants_nonblocking())?;
+        Ok(Self::new(Arc::clone(core), Arc::new(socket), front))
+    }
+
+    /// The socket, which blocks, and what comes before what it has: once everything sent has left.
+    pub(super) async fn into_parts(self) -> Result<(Socket, Vec<u8>)> {
+        let busy = Error::new(ErrorKind::Busy, Tried::Request);
+        let inner = Arc::into_inner(self.inner).ok_or(busy)?;
+        inner.receive.change(Receiving::close);
+        poll_fn(|cx| {
+            let sent = inner.send.look(|side| side.has_settled(cx.waker()));
+            let received = inner.receive.look(|side| side.has_settled(cx.waker()));
+            if sent && received { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let leftover = inner.receive.look(Receiving::take_front)?;
+        let socket = Arc::clone(&inner.socket);
+        // With it go the lanes, which keep the socket, too.
+        drop(inner);
+        let socket = Arc::into_inner(socket).ok_or(busy)?;
+        socket.set_nonblocking(false)?;
+        Ok((socket.into_inner(), leftover))
+    }
+
+    pub(super) fn socket(&self) -> &OsSocket {
+        &self.inner.socket
+    }
+
+    pub(super) fn option<T>(&self, call: impl FnOnce(&Socket) -> std::io::Result<T>) -> Result<T> {
+        self.inner.socket.option(call)
+    }
+
+    /// Ends a direction: the sending one once everything has left that was sent before.
+    pub(super) async fn shutdown(&self, how: Shutdown) -> Result<()> {
+        if how != Shutdown::Read {
+            self.shutdown_write().await?;
+        }
+        if how != Shutdown::Write {
+            self.inner.socket.shutdown(std::net::Shutdown::Read)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn shutdown_write(&self) -> ShuttingDown {
+        self.inner.send.change(Sending::shutdown);
+        ShuttingDown(Arc::clone(&self.inner.send))
+    }
+
+    pub(super) fn receive(&self, view: BoundPacketView<Write>) {
+        self.inner.receive.send(view);
+    }
+
+    pub(super) fn cancel_receive(&self, packet: &Packet<Write>) {
+        self.inner.receive.cancel(packet);
+    }
+
+    pub(super) fn send(&self, view: BoundPacketView<Read>) {
+        self.inner.send.send(view);
+    }
+
+    pub(super) fn cancel_send(&self, packet: &Packet<Read>) {
+        self.inner.send.cancel(packet);
+    }
+
+    pub(super) fn fmt(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("socket", self.inner.socket.inner())
+            .field("backend", &self.core.name())
+            .finish()
+    }
+}
+
+/// The end of what is sent, on its way: see [`ShutdownWrite`](mfio::traits::stream::ShutdownWrite).
+#[must_use = "whether it went well is not known before"]
+pub struct ShuttingDown(Arc<Lane<Sending>>);
+
+impl Future for ShuttingDown {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let done = self.0.change(|side| side.poll_shutdown(cx.waker()));
+        done.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl fmt::Debug for ShuttingDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShuttingDown").finish_non_exhaustive()
+    }
+}
+
+/// Makes a type with an `inner` that receives and sends, and has a core, what is read and written in order, and
+/// the backend that its core is.
+macro_rules! sends_and_receives {
+    ($object:ident) => {
+        impl PacketIo<Write, NoPos> for $object {
+            fn send_io(&self, _pos: NoPos, view: BoundPacketView<Write>) {
+                self.inner.receive(view);
+            }
+
+            fn cancel_io(&self, packet: &Packet<Write>) {
+                self.inner.cancel_receive(packet);
+            }
+        }
+
+        impl PacketIo<Read, NoPos> for $object {
+            fn send_io(&self, _pos: NoPos, view: BoundPacketView<Read>) {
+                self.inner.send(view);
+            }
+
+            fn cancel_io(&self, packet: &Packet<Read>) {
+                self.inner.cancel_send(packet);
+            }
+        }
+
+        $crate::native::drive::backend_of_core!($object, inner);
+
+        impl fmt::Debug for $object {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.inner.fmt(stringify!($object), f)
+            }
+        }
+
+        const _: () = {
+            const fn shared<T: Send + Sync>() {}
+            shared::<$object>();
+        };
+    };
+}
+
+pub(super) use sends_and_receives;
