@@ -16,6 +16,7 @@
 
 mod addr;
 mod options;
+mod unix;
 
 use core::{future::Future, net::SocketAddr};
 
@@ -27,9 +28,10 @@ use mfio::{
 };
 
 #[cfg(feature = "std")]
-pub use crate::native::{TcpListener, TcpParts, TcpStream};
+pub use crate::native::{TcpListener, TcpParts, TcpStream, UnixListener, UnixParts, UnixStream};
 pub use addr::{Addrs, ToAddrs};
 pub use options::{Keepalive, SocketOption};
+pub use unix::{Credentials, UnixAddr};
 
 /// Something that is read and written in order, from any thread.
 pub trait StreamHandle: PacketIo<Read, NoPos> + PacketIo<Write, NoPos> + Send + Sync {}

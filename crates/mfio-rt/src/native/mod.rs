@@ -32,9 +32,9 @@ use mfio::{
 
 pub(crate) use self::core::Core;
 use crate::{
-    driver::{Counters, Wait, task::Work},
+    driver::{Counters, Wait, sys::StdUnixListener, task::Work},
     fs::{Fs, OpenOptions},
-    net::{Tcp, ToAddrs},
+    net::{Tcp, ToAddrs, UnixAddr},
     time::Time,
 };
 
@@ -42,7 +42,7 @@ pub use builder::{BACKENDS_VARIABLE, Builder};
 pub use dir::{Dir, ReadDir};
 pub use drive::Drive;
 pub use file::{File, FileLen};
-pub use net::{TcpListener, TcpParts, TcpStream};
+pub use net::{TcpListener, TcpParts, TcpStream, UnixListener, UnixParts, UnixStream};
 pub use report::{leaked_requests, report};
 pub(crate) use timer::after;
 pub use timer::{Clock, Sleep};
@@ -204,6 +204,64 @@ macro_rules! runtime {
             /// Those of the system.
             pub fn adopt_listener(&self, listener: std::net::TcpListener) -> Result<TcpListener> {
                 TcpListener::adopt(&self.core, listener)
+            }
+
+            /// Connect to a Unix socket: one at a path, as a rule.
+            ///
+            /// **Cancel safety**: a connection that was made for a dropped call is closed.
+            ///
+            /// # Errors
+            ///
+            /// Those of the system, as [`ErrorKind::NotFound`] for no such file and
+            /// [`ErrorKind::ConnectionRefused`] where nobody listens at
+            /// it; [`ErrorKind::InvalidInput`] for a path that is too long (107 bytes on Linux) or makes no sense.
+            pub fn connect_unix<A: Into<UnixAddr>>(
+                &self,
+                addr: A,
+            ) -> impl Future<Output = Result<UnixStream>> + Send + use<A> {
+                net::connect_unix(Arc::clone(&self.core), addr.into())
+            }
+
+            /// Wait for connections at a Unix socket. The file at the path is made, and stays when the listener
+            /// has gone.
+            ///
+            /// # Errors
+            ///
+            /// As [`connect_unix`](Self::connect_unix); [`ErrorKind::AddrInUse`]
+            /// where there is something at the path.
+            pub fn bind_unix<A: Into<UnixAddr>>(
+                &self,
+                addr: A,
+            ) -> impl Future<Output = Result<UnixListener>> + Send + use<A> {
+                net::bind_unix(Arc::clone(&self.core), addr.into())
+            }
+
+            /// Two ends of a connection without an address (`socketpair(2)`).
+            ///
+            /// # Errors
+            ///
+            /// Those of the system; [`ErrorKind::Unsupported`] on Windows.
+            pub fn unix_pair(&self) -> Result<(UnixStream, UnixStream)> {
+                net::unix_pair(&self.core)
+            }
+
+            /// Take a connection over a Unix socket over: one of `std`'s, or one that has left another runtime
+            /// ([`UnixStream::into_parts`]).
+            ///
+            /// # Errors
+            ///
+            /// Those of the system.
+            pub fn adopt_unix(&self, connection: impl Into<UnixParts>) -> Result<UnixStream> {
+                UnixStream::adopt(&self.core, connection.into())
+            }
+
+            /// Take a listener at a Unix socket over: one that was inherited from a parent process, for instance.
+            ///
+            /// # Errors
+            ///
+            /// Those of the system.
+            pub fn adopt_unix_listener(&self, listener: StdUnixListener) -> Result<UnixListener> {
+                UnixListener::adopt(&self.core, listener)
             }
 
             /// Go to the kernel (or to the pool) and back, and do nothing there: what a request costs at

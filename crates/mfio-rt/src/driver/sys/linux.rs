@@ -4,6 +4,7 @@ use super::unix::{STAT_BLOCK, error_of, file_type_of_mode, wait_readable};
 use crate::fs::{
     Alignment, Durability, FileId, Metadata, Owner, Permissions, RenameOnto, Timestamp,
 };
+use crate::net::Credentials;
 use mfio::error::{Error, ErrorKind, Result, Tried};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{
@@ -11,6 +12,7 @@ use rustix::fs::{
     StatxTimestamp,
 };
 use rustix::io::{Errno, ReadWriteFlags};
+use socket2::{SockAddr, Socket};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
@@ -279,4 +281,20 @@ pub(super) fn copy_range(
         ) => None,
         copied => Some(copied),
     }
+}
+
+/// Whether Unix sockets have names that are no files.
+pub(super) const HAS_ABSTRACT_NAMES: bool = true;
+
+/// The name of an address that is no file.
+pub(super) fn abstract_name(addr: &SockAddr) -> Option<&[u8]> {
+    addr.as_abstract_namespace()
+}
+
+/// Who is at the other side of a Unix socket (`SO_PEERCRED`).
+pub(super) fn peer_credentials(socket: &Socket) -> Result<Credentials> {
+    let peer = rustix::net::sockopt::socket_peercred(socket);
+    let peer = peer.map_err(error_of(Tried::SocketOption))?;
+    let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).ok();
+    Ok(Credentials::new(pid, peer.uid.as_raw(), peer.gid.as_raw()))
 }

@@ -39,12 +39,19 @@ pub(crate) use linux::{
     beneath, durability_flags, metadata_of_statx, punch_hole_mode, rename_flags, statx_wanted,
 };
 pub(crate) use signal::Signal;
-pub(crate) use socket::{Accepted, OsSocket, internet};
+pub(crate) use socket::{Accepted, OsSocket, from_unix, internet, to_unix};
 #[cfg(unix)]
 pub(crate) use std::os::fd::RawFd;
 #[cfg(windows)]
 pub(crate) use std::os::windows::io::RawSocket as RawFd;
-pub(crate) use system::{Listing, OsDir, OsPath, interrupted, not_ready};
+// What `std` has for Unix sockets; on Windows it has plain ones.
+#[cfg(unix)]
+pub(crate) use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+#[cfg(windows)]
+pub(crate) use std::os::windows::io::{
+    OwnedSocket as StdUnixListener, OwnedSocket as StdUnixStream,
+};
+pub(crate) use system::{Listing, OsDir, OsPath, interrupted, not_ready, unix_sockets};
 #[cfg(unix)]
 pub(crate) use unix::PollList;
 #[cfg(target_os = "linux")]

@@ -2,9 +2,11 @@
 
 use super::unix::{error_of, metadata_of_stat, wait_readable};
 use crate::fs::{Alignment, Durability, Metadata};
+use crate::net::Credentials;
 use mfio::error::{Error, ErrorKind, Result, Tried};
 use rustix::fs::{AtFlags, Mode, OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+use socket2::{SockAddr, Socket};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -190,4 +192,17 @@ pub(super) fn copy_range(
     _len: usize,
 ) -> Option<rustix::io::Result<usize>> {
     None
+}
+
+/// Whether Unix sockets have names that are no files.
+pub(super) const HAS_ABSTRACT_NAMES: bool = false;
+
+/// The name of an address that is no file.
+pub(super) fn abstract_name(_addr: &SockAddr) -> Option<&[u8]> {
+    None
+}
+
+/// Who is at the other side of a Unix socket: not told here.
+pub(super) fn peer_credentials(_socket: &Socket) -> Result<Credentials> {
+    Err(Error::new(ErrorKind::Unsupported, Tried::SocketOption))
 }

@@ -9,11 +9,13 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 
-use mfio::error::{Error, Result, Tried};
+use mfio::error::{Error, ErrorKind, Result, Tried};
 use socket2::{Domain, MaybeUninitSlice, Protocol, SockAddr, Socket, Type};
 
 use super::super::segments::IoVec;
-use super::{error_of_std, system};
+use super::{error_of_std, own, system};
+use crate::net::{Credentials, UnixAddr};
+use crate::path;
 
 /// Connections that wait to be accepted at most, where the system allows as many. What `std` asks for is
 /// 128, which a burst overflows.
@@ -165,6 +167,13 @@ impl OsSocket {
     }
 }
 
+impl OsSocket {
+    /// Who is at the other side of a Unix socket.
+    pub(crate) fn peer_credentials(&self) -> Result<Credentials> {
+        own::peer_credentials(&self.0)
+    }
+}
+
 impl From<Socket> for OsSocket {
     fn from(socket: Socket) -> Self {
         Self(socket)
@@ -180,6 +189,37 @@ impl std::os::fd::AsFd for OsSocket {
 
 /// The address that the system gave, if it is an internet address.
 pub(crate) fn internet(addr: &SockAddr) -> Result<SocketAddr> {
-    let strange = Error::new(mfio::error::ErrorKind::InvalidData, Tried::SocketOption);
+    let strange = Error::new(ErrorKind::InvalidData, Tried::SocketOption);
     addr.as_socket().ok_or(strange)
+}
+
+/// The address of a Unix socket as the system takes it.
+pub(crate) fn to_unix(addr: &UnixAddr, tried: Tried) -> Result<SockAddr> {
+    let invalid = Error::new(ErrorKind::InvalidInput, tried);
+    let name = match addr {
+        UnixAddr::Path(path) => {
+            let bytes = path::bytes(path);
+            // The system would take what stands before the zero; and nothing at all for no name.
+            if bytes.is_empty() || bytes.contains(&0) {
+                return Err(invalid);
+            }
+            path.clone()
+        }
+        UnixAddr::Abstract(_) if !own::HAS_ABSTRACT_NAMES => {
+            return Err(Error::new(ErrorKind::Unsupported, tried));
+        }
+        UnixAddr::Abstract(name) => path::from_bytes([&[0], name.as_slice()].concat()),
+        UnixAddr::Unnamed => return Err(invalid),
+    };
+    // Refused is a name that is too long, which `socket2` finds out without the system.
+    SockAddr::unix(name).map_err(|_| invalid)
+}
+
+/// The address that the system gave, as one of a Unix socket.
+pub(crate) fn from_unix(addr: &SockAddr) -> UnixAddr {
+    match (addr.as_pathname(), own::abstract_name(addr)) {
+        (Some(path), _) => UnixAddr::Path(path.into()),
+        (None, Some(name)) => UnixAddr::Abstract(name.into()),
+        (None, None) => UnixAddr::Unnamed,
+    }
 }

@@ -8,13 +8,14 @@ mod stream;
 
 use super::super::segments::IoVec;
 use super::file::OsFile;
-use super::{check_options, own};
+use super::{check_options, error_of_std, own};
 use crate::fs::{Alignment, Durability, FileTimes, OpenOptions, Owner, Permissions};
 use mfio::error::{Error, ErrorKind, Result, Tried};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use socket2::{Domain, Socket, Type};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
@@ -364,4 +365,9 @@ pub(super) fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> Re
         Err(Errno::INTR) => Ok(false),
         Err(errno) => Err(error_of(Tried::Wait)(errno)),
     }
+}
+
+/// Two connected Unix sockets, which child processes do not inherit.
+pub(crate) fn unix_sockets(kind: Type) -> Result<(Socket, Socket)> {
+    Socket::pair(Domain::UNIX, kind, None).map_err(|error| error_of_std(error, Tried::Connect))
 }

@@ -10,7 +10,9 @@ use super::file::{Manner, OsFile};
 use crate::fs::{
     Alignment, Durability, FileTimes, FileType, Metadata, Owner, Permissions, SetTime, Timestamp,
 };
+use crate::net::Credentials;
 use mfio::error::{Error, ErrorKind, Result, Tried};
+use socket2::{SockAddr, Socket, Type};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -384,4 +386,22 @@ pub(super) fn metadata_of_std(from: &std::fs::Metadata) -> Metadata {
         created: from.created().ok().map(Timestamp::from),
         ..Metadata::new(file_type, from.len(), permissions)
     }
+}
+
+/// Whether Unix sockets have names that are no files.
+pub(super) const HAS_ABSTRACT_NAMES: bool = false;
+
+/// The name of an address that is no file.
+pub(super) fn abstract_name(_addr: &SockAddr) -> Option<&[u8]> {
+    None
+}
+
+/// Who is at the other side of a Unix socket: not told here.
+pub(super) fn peer_credentials(_socket: &Socket) -> Result<Credentials> {
+    Err(Error::new(ErrorKind::Unsupported, Tried::SocketOption))
+}
+
+/// Two connected Unix sockets: there is no call for it.
+pub(crate) fn unix_sockets(_kind: Type) -> Result<(Socket, Socket)> {
+    Err(Error::new(ErrorKind::Unsupported, Tried::Connect))
 }

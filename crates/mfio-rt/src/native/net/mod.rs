@@ -6,14 +6,18 @@
 mod accept;
 mod lane;
 mod listener;
+mod options;
 mod receive;
 mod resolve;
 mod send;
 mod stream;
 mod tcp;
 mod tcp_listener;
+mod unix;
 
 pub(super) use tcp::connect;
 pub use tcp::{TcpParts, TcpStream};
 pub use tcp_listener::TcpListener;
 pub(super) use tcp_listener::bind;
+pub use unix::{UnixListener, UnixParts, UnixStream};
+pub(super) use unix::{bind_unix, connect_unix, unix_pair};

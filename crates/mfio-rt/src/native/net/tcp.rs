@@ -12,17 +12,18 @@ use mfio::{
     },
     traits::stream::ShutdownWrite,
 };
-use socket2::{Domain, SockAddr, Socket, TcpKeepalive};
+use socket2::{SockAddr, Socket};
 
 use super::super::{core::Core, drive::Drive};
 use super::{
+    options,
     resolve::resolve,
     stream::{ShuttingDown, Stream},
 };
 use crate::{
     driver::{Wait, sys::internet},
     global::current,
-    net::{Addrs, Keepalive, Shutdown, SocketOption, TcpStreamHandle, ToAddrs},
+    net::{Addrs, Shutdown, SocketOption, TcpStreamHandle, ToAddrs},
 };
 
 /// A TCP connection.
@@ -137,42 +138,8 @@ impl TcpStreamHandle for TcpStream {
     }
 
     fn set_option(&self, option: SocketOption) -> Result<()> {
-        self.inner.option(|socket| set_option(socket, option))
+        options::set_of_tcp(self.inner.socket(), option)
     }
-}
-
-/// Sets an option of a connection.
-fn set_option(socket: &Socket, option: SocketOption) -> std::io::Result<()> {
-    match option {
-        SocketOption::Nodelay(yes) => socket.set_tcp_nodelay(yes),
-        SocketOption::Ttl(hops) if socket.domain()? == Domain::IPV6 => {
-            socket.set_unicast_hops_v6(hops)
-        }
-        SocketOption::Ttl(hops) => socket.set_ttl_v4(hops),
-        SocketOption::Keepalive(None) => socket.set_keepalive(false),
-        SocketOption::Keepalive(Some(keepalive)) => {
-            socket.set_tcp_keepalive(&keepalive_of(keepalive))
-        }
-        SocketOption::Linger(time) => socket.set_linger(time),
-        SocketOption::ReceiveBuffer(bytes) => socket.set_recv_buffer_size(bytes),
-        SocketOption::SendBuffer(bytes) => socket.set_send_buffer_size(bytes),
-    }
-}
-
-fn keepalive_of(asked: Keepalive) -> TcpKeepalive {
-    /// What the system counts in is seconds.
-    const LEAST: Duration = Duration::from_secs(1);
-    let mut keepalive = TcpKeepalive::new();
-    if let Some(idle) = asked.idle {
-        keepalive = keepalive.with_time(idle.max(LEAST));
-    }
-    if let Some(interval) = asked.interval {
-        keepalive = keepalive.with_interval(interval.max(LEAST));
-    }
-    if let Some(retries) = asked.retries {
-        keepalive = keepalive.with_retries(retries);
-    }
-    keepalive
 }
 
 impl ShutdownWrite for TcpStream {
