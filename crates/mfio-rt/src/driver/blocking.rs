@@ -41,7 +41,10 @@ fn task_here(work: &mut Work) -> Answer {
             sleep_until(*deadline);
             Answer::value(())
         }
-        Work::Connect(..) => Answer::Failed(Error::new(ErrorKind::Unsupported, Tried::Connect)),
+        // These wait for a peer, for which no thread of a pool may.
+        Work::Connect(..) | Work::Ready(..) => {
+            Answer::Failed(Error::new(ErrorKind::Unsupported, work.tried()))
+        }
         Work::Open(at, options) => answer(at.dir.open_file(&at.path, options)),
         Work::OpenDir(at, follow) => answer(at.dir.open_dir(&at.path, *follow)),
         Work::Close(file) => match file.take() {

@@ -18,7 +18,8 @@ use socket2::SockAddr;
 
 use super::op::{Answer, Op, RequestId};
 use super::reply::{Pending, Reply, reply};
-use super::sys::{OsDir, OsFile, OsPath, OsSocket};
+use super::socket::Interest;
+use super::sys::{AnyFd, OsDir, OsFile, OsPath, OsSocket};
 use crate::fs::{DirChange, FileChange, OpenOptions};
 
 /// What some work gave.
@@ -45,6 +46,10 @@ pub(crate) enum Work {
     /// Wait for a point in time. Gives `()`.
     Timeout(Instant),
     #[allow(dead_code, reason = "for the drivers that serve sockets")]
+    /// Wait until a descriptor is ready, and do nothing with it. Gives `()`. What is ready always, as a
+    /// regular file is, counts as ready.
+    #[allow(dead_code, reason = "the objects above the drivers take it up next")]
+    Ready(Arc<AnyFd>, Interest),
     /// Connect a socket to an address. Gives `()`.
     Connect(Arc<OsSocket>, SockAddr),
     /// Open a file, which is never inherited by child processes. Gives an [`OsFile`].
@@ -91,6 +96,7 @@ impl Work {
         match self {
             Self::Nop => Tried::Request,
             Self::Timeout(_) => Tried::Timeout,
+            Self::Ready(..) => Tried::Wait,
             Self::Connect(..) => Tried::Connect,
             Self::Open(..) | Self::OpenDir(..) => Tried::Open,
             Self::Close(_) => Tried::Close,

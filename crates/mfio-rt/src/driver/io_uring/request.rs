@@ -171,7 +171,8 @@ impl RingRequest {
                 Op::ReadList(transfer) => !transfer.file.is_regular(),
                 Op::WriteList(transfer) => !transfer.file.is_regular(),
                 Op::Task(task) => {
-                    matches!(task.work, Work::Nop | Work::Timeout(_) | Work::Connect(..))
+                    let idle = matches!(task.work, Work::Nop | Work::Timeout(_));
+                    idle || matches!(task.work, Work::Connect(..) | Work::Ready(..))
                 }
                 Op::Socket(_) => true,
             }

@@ -90,7 +90,7 @@ pub(super) fn runs_on_ring(work: &SocketWork, ops: OpSet) -> bool {
 pub(super) fn waits_for_a_peer(op: &Op) -> bool {
     match op {
         Op::Socket(_) => true,
-        Op::Task(task) => matches!(task.work, Work::Connect(..)),
+        Op::Task(task) => matches!(task.work, Work::Connect(..) | Work::Ready(..)),
         _ => false,
     }
 }

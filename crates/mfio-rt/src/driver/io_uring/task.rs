@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::super::op::{Answer, Op};
+use super::super::socket::Interest;
 use super::super::sys::{
     OsDir, OsFile, OsPath, beneath, dir_error, dir_flags, mode_of, open_error, open_flags,
     open_mode, punch_hole_mode, rename_error, rename_flags, statx_wanted,
@@ -53,6 +54,7 @@ pub(super) fn needed(work: &Work) -> Option<RingOp> {
             _ => return None,
         },
         Work::Connect(..) => RingOp::Connect,
+        Work::Ready(..) => RingOp::Poll,
         Work::Plain(..) => return None,
     })
 }
@@ -117,6 +119,11 @@ impl RingRequest {
             Work::Connect(socket, addr) => {
                 Self::prepare_connect(scratch, *by_readiness, socket, addr)?
             }
+            Work::Ready(descriptor, interest) => Call::Poll {
+                fd: descriptor.as_fd().as_raw_fd(),
+                writable: *interest == Interest::Writable,
+                multishot: false,
+            },
             // A plain call does not come here: see `needed`.
             Work::Nop | Work::Plain(..) => Call::Nop,
         })

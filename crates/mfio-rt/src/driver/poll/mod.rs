@@ -44,11 +44,11 @@ use super::ready::{Poller, Readiness};
 use super::sys::Signal;
 use super::{Counters, Wait};
 
-/// What one call takes out of the queue. More takes another call; this many fill 12 KiB.
-const EVENTS: usize = 1024;
+/// What one call takes out of the queue. More takes another call; this many fill 3 KiB.
+const EVENTS: usize = 256;
 
 /// Calls of one drive: a queue that fills faster than it is emptied must not keep the drive.
-const ROUNDS: usize = 16;
+const ROUNDS: usize = 64;
 
 /// The signal. No descriptor has this number.
 const SIGNAL: Token = Token(usize::MAX);

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::super::blocking;
 use super::super::op::{Answer, Op};
 use super::super::socket::Interest;
-use super::super::sys::{self, OsFile, OsSocket};
+use super::super::sys::{self, AnyFd, OsFile, OsSocket};
 use super::super::task::Work;
 use super::{Aside, Holder};
 
@@ -40,6 +40,7 @@ pub(super) fn source(op: &Op) -> Option<(RawFd, Interest)> {
         Op::WriteList(transfer) => (stream(&transfer.file)?, Interest::Writable),
         Op::Task(task) => match &task.work {
             Work::Connect(socket, _) => (socket.as_fd(), Interest::Writable),
+            Work::Ready(descriptor, interest) => (descriptor.as_fd(), *interest),
             _ => return None,
         },
     };
@@ -54,6 +55,7 @@ fn stream(file: &OsFile) -> Option<BorrowedFd<'_>> {
 enum Held<'a> {
     Socket(&'a Arc<OsSocket>),
     File(&'a Arc<OsFile>),
+    Any(&'a Arc<AnyFd>),
     Nobody,
 }
 
@@ -77,6 +79,7 @@ impl Waiting {
                 let holder: Weak<OsFile> = Arc::downgrade(file);
                 holder
             }
+            Held::Any(descriptor) => Arc::downgrade(descriptor),
             Held::Nobody => Weak::<OsFile>::new(),
         }
     }
@@ -86,6 +89,7 @@ impl Waiting {
         let own = match self.held() {
             Held::Socket(socket) => Arc::as_ptr(socket).cast::<()>(),
             Held::File(file) => Arc::as_ptr(file).cast::<()>(),
+            Held::Any(descriptor) => Arc::as_ptr(descriptor).cast::<()>(),
             Held::Nobody => return false,
         };
         own == holder.as_ptr().cast::<()>()
@@ -100,6 +104,7 @@ impl Waiting {
             Op::WriteList(transfer) => Held::File(&transfer.file),
             Op::Task(task) => match &task.work {
                 Work::Connect(socket, _) => Held::Socket(socket),
+                Work::Ready(descriptor, _) => Held::Any(descriptor),
                 _ => Held::Nobody,
             },
         }
@@ -125,6 +130,13 @@ impl Waiting {
                         Err(_) if self.begun => Attempt::NotReady,
                         // As many wait for the peer as it lets wait; nobody tells when it takes one.
                         Err(error) if sys::not_ready(&error) => Attempt::Aside(Aside::Later),
+                        Err(error) => Attempt::Ended(Answer::Failed(error)),
+                    }
+                }
+                Work::Ready(descriptor, interest) => {
+                    match sys::is_ready(descriptor.as_fd(), *interest == Interest::Writable) {
+                        Ok(true) => Attempt::Ended(Answer::value(())),
+                        Ok(false) => Attempt::NotReady,
                         Err(error) => Attempt::Ended(Answer::Failed(error)),
                     }
                 }

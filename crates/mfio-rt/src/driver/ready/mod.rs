@@ -25,7 +25,7 @@ mod attempt;
 mod watcher;
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::Weak;
 
 use mfio::error::{Error, ErrorKind, Result};
@@ -35,6 +35,7 @@ use super::op::{Ended, Op, RequestId};
 use super::pool::failed;
 use super::slots::Slots;
 use super::socket::Interest;
+use super::sys::AnyFd;
 
 pub(crate) use self::watcher::Watcher;
 
@@ -85,7 +86,7 @@ pub(crate) struct Table<P> {
 }
 
 /// Who holds a descriptor open, or did.
-type Holder = Weak<dyn AsFd + Send + Sync>;
+type Holder = Weak<AnyFd>;
 
 /// A descriptor that is waited for, or was.
 struct Watched {

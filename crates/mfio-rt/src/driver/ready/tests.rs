@@ -11,7 +11,7 @@ use crate::fs::OpenOptions;
 use mfio::error::Tried;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd as _, AsRawFd};
 use std::sync::Arc;
 
 /// A poller that does nothing by itself. What it is told stays to be looked at.
@@ -75,8 +75,9 @@ fn put(socket: &OsSocket, bytes: &[u8]) {
 
 /// Runs the same on both kinds of poller.
 macro_rules! on_both {
-    ($(fn $name:ident($table:ident) $body:block)*) => {$(
+    ($($(#[$attribute:meta])? fn $name:ident($table:ident) $body:block)*) => {$(
         #[test]
+        $(#[$attribute])?
         fn $name() {
             fn body<const KEEPS: bool>(mut $table: Table<Script<KEEPS>>) $body
             body(table::<true>());
@@ -340,6 +341,72 @@ fn what_cannot_be_waited_for_goes_to_the_pool_if_it_is_a_file(table) {
     table.submit(lane.receive(&near, 1), &mut ended);
     finish_one(&mut ended);
     assert_eq!(lane.error().os_code(), Some(rustix::io::Errno::PERM.raw_os_error()));
+}
+
+fn a_connect_that_is_told_of_too_early_goes_on(table) {
+    // A listener without room answers nothing.
+    let listener = OsSocket::bound(&LOCALHOST.into(), socket2::Type::STREAM).unwrap();
+    listener.inner().listen(0).unwrap();
+    let addr = listener.inner().local_addr().unwrap();
+    let mut ended = Ended::new();
+    let mut connecting = Vec::new();
+    for _ in 0..8 {
+        let socket = OsSocket::new(addr.domain(), socket2::Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let socket = Arc::new(socket);
+        let (op, asked) = Task::ask::<()>(Work::Connect(socket.clone(), addr.clone()));
+        table.submit(op, &mut ended);
+        connecting.push((socket, asked));
+    }
+    for _ in 0..3 {
+        for (socket, _) in &connecting {
+            table.told(fd(socket), Readiness::BOTH, &mut ended);
+        }
+    }
+    finish_all(&mut ended);
+    let mut waiting = 0;
+    for (socket, mut asked) in connecting {
+        let told = poll(&mut asked);
+        waiting += usize::from(told.is_none());
+        if let Some(connected) = told {
+            connected.unwrap();
+            socket.inner().peer_addr().unwrap();
+        }
+    }
+    assert!(waiting > 0, "some must still be on their way");
+}
+
+#[cfg(target_os = "linux")]
+fn a_peer_without_room_is_asked_again(table) {
+    let dir = tempfile::tempdir().unwrap();
+    let addr = socket2::SockAddr::unix(dir.path().join("socket")).unwrap();
+    let listener = OsSocket::bound(&addr, socket2::Type::STREAM).unwrap();
+    listener.inner().listen(0).unwrap();
+    let mut ended = Ended::new();
+    let connect = || {
+        let socket = OsSocket::new(addr.domain(), socket2::Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Task::ask::<()>(Work::Connect(Arc::new(socket), addr.clone()))
+    };
+    let (op, first) = connect();
+    table.submit(op, &mut ended);
+    finish_one(&mut ended);
+    value(first).unwrap();
+    let (op, mut second) = connect();
+    table.submit(op, &mut ended);
+    for _ in 0..3 {
+        // Nothing has begun, and nobody would tell.
+        assert!(ended.is_empty() && poll(&mut second).is_none());
+        let mut aside = table.take_aside();
+        let (op, to) = aside.pop().unwrap();
+        assert_eq!((to, table.in_flight()), (Aside::Later, 0));
+        table.submit(op, &mut ended);
+    }
+    drop(listener.accept().unwrap());
+    let (op, _) = table.take_aside().pop().unwrap();
+    table.submit(op, &mut ended);
+    finish_one(&mut ended);
+    value(second).unwrap();
 }
 
 fn a_refused_connect_says_so(table) {

@@ -53,7 +53,14 @@ pub(crate) use std::os::windows::io::{
 };
 pub(crate) use system::{Listing, OsDir, OsPath, interrupted, not_ready, unix_sockets};
 #[cfg(unix)]
-pub(crate) use unix::PollList;
+pub(crate) use unix::{PollList, is_ready};
+
+/// Whatever keeps something open that can be waited for.
+#[cfg(unix)]
+pub(crate) type AnyFd = dyn std::os::fd::AsFd + Send + Sync;
+/// Whatever keeps something open that can be waited for.
+#[cfg(windows)]
+pub(crate) type AnyFd = dyn std::os::windows::io::AsSocket + Send + Sync;
 #[cfg(target_os = "linux")]
 pub(crate) use unix::{
     dir_error, dir_flags, mode_of, open_error, open_flags, open_mode, rename_error,

@@ -35,7 +35,7 @@ pub(super) use metadata::metadata_of_stat;
 pub(super) use metadata::metadata_of_std;
 #[cfg(target_os = "linux")]
 pub(super) use metadata::{STAT_BLOCK, file_type_of_mode};
-pub(crate) use poll::PollList;
+pub(crate) use poll::{PollList, is_ready};
 pub(super) use stream::{manner, read_ready, write_ready};
 
 /// A path without a zero byte, ended by one.

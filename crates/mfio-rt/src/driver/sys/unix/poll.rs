@@ -4,10 +4,19 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use mfio::error::{Error, Result, Tried};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::super::Signal;
+
+/// Whether a descriptor can be read, or written, now. One of which something is over can.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, writable: bool) -> Result<bool> {
+    let wanted = if writable { PollFlags::OUT } else { PollFlags::IN };
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let polled =
+        rustix::io::retry_on_intr(|| poll(&mut [PollFd::from_borrowed_fd(fd, wanted)], Some(&now)));
+    polled.map(|ready| ready > 0).map_err(|errno| Error::from_os(errno.raw_os_error(), Tried::Wait))
+}
 
 /// Descriptors to wait for, and what came of it (`poll(2)`). The first is a signal's, which is always there.
 #[derive(Debug)]

@@ -10,16 +10,16 @@
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::AsFd;
 use std::ptr;
 
 use mfio::error::Result;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::super::super::segments::IoVec;
 use super::super::file::Manner;
-use super::{Tried, error_of, own};
+use super::{Tried, error_of, is_ready, own};
 
 /// What a pipe that is ready to be written takes without waiting, on every system (`_POSIX_PIPE_BUF`).
 const ALWAYS_FITS: usize = 512;
@@ -52,7 +52,7 @@ pub(in super::super) unsafe fn read_ready(
         Manner::NonBlocking => rustix::io::readv(file, list),
         Manner::Careful => match own::read_now(file, list) {
             Some(read) => read,
-            None => ready(file, PollFlags::IN).and_then(|()| rustix::io::readv(file, list)),
+            None => ready(file, false).and_then(|()| rustix::io::readv(file, list)),
         },
     };
     read.map_err(error_of(Tried::Read))
@@ -77,7 +77,7 @@ pub(in super::super) unsafe fn write_ready(
             None => {
                 let first: &[u8] = list.first().map_or(&[], |piece| piece);
                 let first = first.get(..ALWAYS_FITS).unwrap_or(first);
-                ready(file, PollFlags::OUT).and_then(|()| rustix::io::write(file, first))
+                ready(file, true).and_then(|()| rustix::io::write(file, first))
             }
         },
     };
@@ -85,10 +85,10 @@ pub(in super::super) unsafe fn write_ready(
 }
 
 /// Whether it is ready now; if not, as a call says that would have to wait.
-fn ready(file: &File, wanted: PollFlags) -> rustix::io::Result<()> {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(file, wanted)], Some(&now))? {
-        0 => Err(Errno::AGAIN),
-        _ => Ok(()),
+fn ready(file: &File, writable: bool) -> rustix::io::Result<()> {
+    match is_ready(file.as_fd(), writable) {
+        Ok(false) => Err(Errno::AGAIN),
+        // What is wrong, the call says.
+        Ok(true) | Err(_) => Ok(()),
     }
 }
