@@ -62,7 +62,9 @@ pub use timeout::Timeout;
 ///     }
 ///
 ///     fn after(&self, instant: Instant, duration: Duration) -> Instant {
-///         instant.checked_add(duration).unwrap_or(instant)
+///         // What is too long to be told is cut to a century.
+///         const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+///         instant.checked_add(duration.min(CENTURY)).unwrap_or(instant)
 ///     }
 ///
 ///     fn between(&self, earlier: Instant, later: Instant) -> Duration {
