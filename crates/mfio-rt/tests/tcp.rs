@@ -1,5 +1,5 @@
 //! TCP on every native runtime that serves sockets here.
-
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

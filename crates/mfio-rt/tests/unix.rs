@@ -1,5 +1,5 @@
 //! Unix sockets on every native runtime that serves sockets here. What they share with TCP, `tests/tcp.rs` tests.
-
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -61,7 +61,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    #[cfg_attr(not(feature = "std"), allow(dead_code, reason = "a system tells"))]
+    #[allow(dead_code, reason = "not every system tells")]
     pub(crate) fn new(pid: Option<u32>, uid: u32, gid: u32) -> Self {
         Self { pid, uid, gid }
     }

@@ -16,6 +16,7 @@ use mfio::error::{Error, ErrorKind, Result, Tried};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// The open file is non-blocking.
+    #[allow(dead_code, reason = "not every system waits for readiness")]
     NonBlocking,
     /// Call by call: the open file may be somebody else's, too.
     Careful,
@@ -56,6 +57,7 @@ impl OsFile {
     }
 
     /// The same, as one that was opened here and is shared with nobody.
+    #[allow(dead_code, reason = "not every system waits for readiness")]
     pub(super) fn into_own(mut self) -> Self {
         self.is_own = true;
         self
@@ -158,6 +160,7 @@ impl OsFile {
 
     /// Whether it has no positions, so that transfers wait for a peer: a pipe, a terminal, a socket.
     #[inline]
+    #[allow(dead_code, reason = "not every system waits for readiness")]
     pub(crate) fn is_stream(&self) -> bool {
         self.manner().is_some()
     }

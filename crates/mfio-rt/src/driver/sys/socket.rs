@@ -217,7 +217,7 @@ pub(crate) fn to_unix(addr: &UnixAddr, tried: Tried) -> Result<SockAddr> {
 
 /// The address that the system gave, as one of a Unix socket.
 pub(crate) fn from_unix(addr: &SockAddr) -> UnixAddr {
-    match (addr.as_pathname(), own::abstract_name(addr)) {
+    match (system::path_name(addr), own::abstract_name(addr)) {
         (Some(path), _) => UnixAddr::Path(path.into()),
         (None, Some(name)) => UnixAddr::Abstract(name.into()),
         (None, None) => UnixAddr::Unnamed,

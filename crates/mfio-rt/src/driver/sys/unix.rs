@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
@@ -346,6 +346,11 @@ pub(super) const SEND_FLAGS: i32 = SendFlags::DONTWAIT.bits().cast_signed();
 /// a peer of this host has no room for one more that waits, and nothing was begun.
 pub(super) fn is_connecting(code: i32) -> bool {
     code == Errno::INPROGRESS.raw_os_error() || code == Errno::INTR.raw_os_error()
+}
+
+/// The name of an address that is a file.
+pub(super) fn path_name(addr: &SockAddr) -> Option<&Path> {
+    addr.as_pathname()
 }
 
 /// Whether a non-blocking object has nothing to give, or no room, just now.

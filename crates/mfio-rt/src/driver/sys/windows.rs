@@ -391,6 +391,11 @@ pub(super) fn metadata_of_std(from: &std::fs::Metadata) -> Metadata {
 /// Whether Unix sockets have names that are no files.
 pub(super) const HAS_ABSTRACT_NAMES: bool = false;
 
+/// The name of an address that is a file: not told here.
+pub(super) fn path_name(_addr: &SockAddr) -> Option<&Path> {
+    None
+}
+
 /// The name of an address that is no file.
 pub(super) fn abstract_name(_addr: &SockAddr) -> Option<&[u8]> {
     None

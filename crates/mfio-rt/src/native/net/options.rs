@@ -22,7 +22,7 @@ pub(super) fn set_of_any(socket: &OsSocket, option: SocketOption) -> Result<()> 
 /// Sets an option that sockets of an internet protocol have.
 pub(super) fn set_of_internet(socket: &OsSocket, option: SocketOption) -> Result<()> {
     match option {
-        SocketOption::Ttl(hops) => socket.option(|socket| match socket.domain()? {
+        SocketOption::Ttl(hops) => socket.option(|socket| match socket.local_addr()?.domain() {
             Domain::IPV6 => socket.set_unicast_hops_v6(hops),
             _ => socket.set_ttl_v4(hops),
         }),
