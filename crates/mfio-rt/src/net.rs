@@ -16,6 +16,7 @@
 
 mod addr;
 mod options;
+mod udp;
 mod unix;
 
 use core::{future::Future, net::SocketAddr};
@@ -28,9 +29,12 @@ use mfio::{
 };
 
 #[cfg(feature = "std")]
-pub use crate::native::{TcpListener, TcpParts, TcpStream, UnixListener, UnixParts, UnixStream};
+pub use crate::native::{
+    TcpListener, TcpParts, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixParts, UnixStream,
+};
 pub use addr::{Addrs, ToAddrs};
 pub use options::{Keepalive, SocketOption};
+pub use udp::{Received, Udp, UdpHandle};
 pub use unix::{Credentials, UnixAddr};
 
 /// Something that is read and written in order, from any thread.

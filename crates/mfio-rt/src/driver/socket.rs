@@ -19,10 +19,11 @@ use std::sync::Arc;
 use mfio::error::{Error, Result, Tried};
 use mfio::packet::perms::{PacketPerms, Read, Write};
 use mfio::packet::{AllocatedView, BoundPacketView, Completion, PacketId};
+use socket2::SockAddr;
 
 use super::op::{Answer, MAX_TRANSFER, Op, RequestId};
 use super::segments::IoVec;
-use super::sys::{self, OsSocket};
+use super::sys::{self, Origin, OsSocket};
 
 /// Pieces that one call takes at most (`UIO_FASTIOV` is 8 and `IOV_MAX` 1024; more than this moves no
 /// more bytes a call, as a socket's buffer is full before).
@@ -54,6 +55,10 @@ pub(crate) enum SocketWork {
     Receive(Pieces<Write>),
     /// Send from the pieces as much as the system takes. Gives [`Answer::Moved`].
     Send(Pieces<Read>),
+    /// Fill the pieces with one datagram, and say what is to be known of it. Gives [`Answer::Moved`].
+    ReceiveFrom(Pieces<Write>, Option<Origin>),
+    /// Send the pieces as one datagram: to there, or to the peer. Gives [`Answer::Moved`].
+    SendTo(Pieces<Read>, Option<SockAddr>),
     /// Take one connection. Gives an [`Accepted`](sys::Accepted).
     Accept,
 }
@@ -95,8 +100,8 @@ impl SocketOp {
     /// What an error of it says was tried.
     pub(crate) fn tried(&self) -> Tried {
         match self.work {
-            SocketWork::Receive(_) => Tried::Read,
-            SocketWork::Send(_) => Tried::Write,
+            SocketWork::Receive(_) | SocketWork::ReceiveFrom(..) => Tried::Read,
+            SocketWork::Send(_) | SocketWork::SendTo(..) => Tried::Write,
             SocketWork::Accept => Tried::Accept,
         }
     }
@@ -104,8 +109,10 @@ impl SocketOp {
     /// What it waits for.
     pub(crate) fn interest(&self) -> Interest {
         match self.work {
-            SocketWork::Receive(_) | SocketWork::Accept => Interest::Readable,
-            SocketWork::Send(_) => Interest::Writable,
+            SocketWork::Receive(_) | SocketWork::ReceiveFrom(..) | SocketWork::Accept => {
+                Interest::Readable
+            }
+            SocketWork::Send(_) | SocketWork::SendTo(..) => Interest::Writable,
         }
     }
 
@@ -115,6 +122,12 @@ impl SocketOp {
             let called = match &mut self.work {
                 SocketWork::Receive(pieces) => pieces.receive(&self.socket).map(Answer::Moved),
                 SocketWork::Send(pieces) => pieces.send(&self.socket).map(Answer::Moved),
+                SocketWork::ReceiveFrom(pieces, origin) => {
+                    pieces.receive_from(&self.socket, origin).map(Answer::Moved)
+                }
+                SocketWork::SendTo(pieces, to) => {
+                    pieces.send_to(&self.socket, to.as_ref()).map(Answer::Moved)
+                }
                 SocketWork::Accept => self.socket.accept().map(Answer::value),
             };
             match called {
@@ -178,6 +191,11 @@ impl<P: PacketPerms> Pieces<P> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.views.is_empty()
+    }
+
+    /// Whether one call can take all of them.
+    pub(crate) fn fits_one_call(&self) -> bool {
+        self.views.len() <= MAX_PIECES && self.left() <= MAX_TRANSFER
     }
 
     /// Whether some piece belongs to this packet.
@@ -284,6 +302,16 @@ impl Pieces<Write> {
         Ok(received)
     }
 
+    /// One call that fills them with a datagram, and says what is to be known of it.
+    fn receive_from(&mut self, socket: &OsSocket, origin: &mut Option<Origin>) -> Result<usize> {
+        // SAFETY: the views claim this memory for the operation alone, until they are completed.
+        let (received, told) = unsafe { socket.receive_from(self.as_list()) }?;
+        // SAFETY: a call that says how many bytes it received has written as many, in order.
+        unsafe { self.advance(received) };
+        *origin = Some(told);
+        Ok(received)
+    }
+
     /// Fills them from `bytes`, and says with how many.
     pub(crate) fn fill(&mut self, bytes: &[u8]) -> usize {
         let mut filled = 0;
@@ -326,6 +354,18 @@ impl Pieces<Read> {
             // SAFETY: as above, for each piece.
             None => unsafe { socket.send_list(self.as_list()) }?,
         };
+        // SAFETY: a call that says how many bytes it sent has taken as many, in order.
+        unsafe { self.advance(sent) };
+        Ok(sent)
+    }
+}
+
+impl Pieces<Read> {
+    /// One call that sends all of them as a datagram.
+    fn send_to(&mut self, socket: &OsSocket, to: Option<&SockAddr>) -> Result<usize> {
+        // SAFETY: the memory of packets to be drained is initialised, and nobody changes it while the views
+        // claim it.
+        let sent = unsafe { socket.send_to(self.as_list(), to) }?;
         // SAFETY: a call that says how many bytes it sent has taken as many, in order.
         unsafe { self.advance(sent) };
         Ok(sent)

@@ -34,7 +34,7 @@ pub(crate) use self::core::Core;
 use crate::{
     driver::{Counters, Wait, sys::StdUnixListener, task::Work},
     fs::{Fs, OpenOptions},
-    net::{Tcp, ToAddrs, UnixAddr},
+    net::{Tcp, ToAddrs, Udp, UnixAddr},
     time::Time,
 };
 
@@ -42,7 +42,9 @@ pub use builder::{BACKENDS_VARIABLE, Builder};
 pub use dir::{Dir, ReadDir};
 pub use drive::Drive;
 pub use file::{File, FileLen};
-pub use net::{TcpListener, TcpParts, TcpStream, UnixListener, UnixParts, UnixStream};
+pub use net::{
+    TcpListener, TcpParts, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixParts, UnixStream,
+};
 pub use report::{leaked_requests, report};
 pub(crate) use timer::after;
 pub use timer::{Clock, Sleep};
@@ -264,6 +266,37 @@ macro_rules! runtime {
                 UnixListener::adopt(&self.core, listener)
             }
 
+            /// A Unix socket for datagrams at an address, or without one ([`UnixAddr::Unnamed`]), to send only. The
+            /// file at the path is made, and stays when the socket has gone.
+            ///
+            /// # Errors
+            ///
+            /// As [`bind_unix`](Self::bind_unix).
+            pub fn bind_unix_datagram<A: Into<UnixAddr>>(
+                &self,
+                addr: A,
+            ) -> impl Future<Output = Result<UnixDatagram>> + Send + use<A> {
+                net::bind_unix_datagram(Arc::clone(&self.core), addr.into())
+            }
+
+            /// Two Unix sockets for datagrams that are each other's peer (`socketpair(2)`).
+            ///
+            /// # Errors
+            ///
+            /// As [`unix_pair`](Self::unix_pair).
+            pub fn unix_datagram_pair(&self) -> Result<(UnixDatagram, UnixDatagram)> {
+                net::unix_datagram_pair(&self.core)
+            }
+
+            /// Take a UDP socket of `std`'s over.
+            ///
+            /// # Errors
+            ///
+            /// Those of the system.
+            pub fn adopt_udp(&self, socket: std::net::UdpSocket) -> Result<UdpSocket> {
+                UdpSocket::adopt(&self.core, socket)
+            }
+
             /// Go to the kernel (or to the pool) and back, and do nothing there: what a request costs at
             /// least.
             ///
@@ -307,6 +340,17 @@ macro_rules! runtime {
 
             fn bind(&self, addr: impl ToAddrs) -> impl Future<Output = Result<TcpListener>> + Send {
                 net::bind(Arc::clone(&self.core), addr.to_addrs())
+            }
+        }
+
+        impl Udp for $rt {
+            type UdpHandle = UdpSocket;
+
+            fn bind_udp(
+                &self,
+                addr: impl ToAddrs,
+            ) -> impl Future<Output = Result<UdpSocket>> + Send {
+                net::bind_udp(Arc::clone(&self.core), addr.to_addrs())
             }
         }
 

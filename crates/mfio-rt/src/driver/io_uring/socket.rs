@@ -14,12 +14,13 @@ use std::sync::Arc;
 
 use mfio::error::{Error, Tried};
 use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use socket2::{SockAddr, Socket};
 
 use super::super::op::{Answer, Op};
 use super::super::segments::IoVec;
 use super::super::socket::{Interest, SocketOp, SocketWork};
-use super::super::sys::{Accepted, OsSocket};
+use super::super::sys::{Accepted, Origin, OsSocket};
 use super::super::task::Work;
 use super::call::Call;
 use super::engine::{Prepared, Progress};
@@ -69,6 +70,18 @@ struct Peer {
     len: u32,
 }
 
+/// A message with room for an address: a datagram's origin.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Named {
+    message: Message,
+    /// As in [`Peer`].
+    name: [u64; 16],
+}
+
+/// In a message's flags: the datagram was longer than the memory (`MSG_TRUNC`).
+const TRUNCATED: u32 = RecvFlags::TRUNC.bits();
+
 const _: () = assert!(size_of::<[u64; 16]>() == size_of::<socket2::SockAddrStorage>());
 
 impl Peer {
@@ -82,6 +95,8 @@ pub(super) fn runs_on_ring(work: &SocketWork, ops: OpSet) -> bool {
     match work {
         SocketWork::Receive(_) => ops.has(RingOp::Receive) && ops.has(RingOp::ReceiveList),
         SocketWork::Send(_) => ops.has(RingOp::Send) && ops.has(RingOp::SendList),
+        SocketWork::ReceiveFrom(..) => ops.has(RingOp::ReceiveList),
+        SocketWork::SendTo(..) => ops.has(RingOp::SendList),
         SocketWork::Accept => ops.has(RingOp::Accept),
     }
 }
@@ -115,11 +130,9 @@ unsafe fn kept<T: Copy + Send + 'static>(
     start
 }
 
-/// # Safety
-///
-/// As for [`kept`].
-unsafe fn message(memory: &mut Option<Box<dyn Any + Send>>, list: &[IoVec]) -> *mut u8 {
-    let message = Message {
+/// A message of several pieces of memory, and of no name.
+fn message_of(list: &[IoVec]) -> Message {
+    Message {
         name: ptr::null_mut(),
         name_len: 0,
         list: list.as_ptr(),
@@ -127,9 +140,55 @@ unsafe fn message(memory: &mut Option<Box<dyn Any + Send>>, list: &[IoVec]) -> *
         control: ptr::null_mut(),
         control_len: 0,
         flags: 0,
-    };
+    }
+}
+
+/// # Safety
+///
+/// As for [`kept`].
+unsafe fn message(memory: &mut Option<Box<dyn Any + Send>>, list: &[IoVec]) -> *mut u8 {
     // SAFETY: told by the caller.
-    unsafe { kept(memory, message) }.cast()
+    unsafe { kept(memory, message_of(list)) }.cast()
+}
+
+/// A message that takes the name of its sender as well.
+///
+/// # Safety
+///
+/// As for [`kept`].
+unsafe fn named(memory: &mut Option<Box<dyn Any + Send>>, list: &[IoVec]) -> *mut u8 {
+    let value = Named { message: message_of(list), name: [0; 16] };
+    // SAFETY: told by the caller.
+    let named = unsafe { kept(memory, value) };
+    // SAFETY: inside the memory that `named` points to, which nobody else uses before the call.
+    unsafe {
+        (*named).message.name = (&raw mut (*named).name).cast();
+        (*named).message.name_len = Peer::LEN;
+    }
+    named.cast()
+}
+
+/// What the kernel has said of the datagram that it received.
+///
+/// # Safety
+///
+/// The kernel is done with the memory of the call.
+unsafe fn origin(kept: Option<&(dyn Any + Send)>) -> Option<Origin> {
+    let named = kept.and_then(|kept| kept.downcast_ref::<KernelMemory<Named>>())?;
+    // SAFETY: told by the caller; it holds a value: what was put in, and what the kernel filled in.
+    let Named { message, name } = unsafe { named.read() };
+    let told = |storage: *mut socket2::SockAddrStorage, len: *mut u32| {
+        // SAFETY: both storages have the same size.
+        unsafe {
+            storage.cast::<[u64; 16]>().write_unaligned(name);
+            len.write(message.name_len.min(Peer::LEN));
+        }
+        Ok(())
+    };
+    // SAFETY: `told` gives what the kernel said: an address of its family, and the length of it; or nothing
+    // but zeroes.
+    let ((), from) = unsafe { SockAddr::try_init(told) }.ok()?;
+    Some(Origin { from, truncated: message.flags & TRUNCATED != 0 })
 }
 
 fn is_writable(interest: Interest) -> bool {
@@ -167,6 +226,22 @@ unsafe fn call_of(op: &mut SocketOp) -> Call {
                 Call::SendList { fd, message }
             }
         },
+        SocketWork::ReceiveFrom(pieces, _) => {
+            // SAFETY: told by the caller.
+            let message = unsafe { named(&mut op.kept, pieces.as_list()) };
+            Call::ReceiveList { fd, message }
+        }
+        SocketWork::SendTo(pieces, to) => {
+            let mut value = message_of(pieces.as_list());
+            if let Some(to) = to {
+                // In the operation, which is on the heap and stays there; the kernel only reads it.
+                value.name = to.as_ptr().cast_mut().cast();
+                value.name_len = to.len();
+            }
+            // SAFETY: told by the caller.
+            let message = unsafe { kept(&mut op.kept, value) };
+            Call::SendList { fd, message: message.cast() }
+        }
         SocketWork::Accept => {
             // SAFETY: told by the caller.
             let peer = unsafe { kept(&mut op.kept, Peer { addr: [0; 16], len: Peer::LEN }) };
@@ -245,6 +320,15 @@ impl RingRequest {
             SocketWork::Receive(pieces) => unsafe { pieces.advance(bytes) },
             // SAFETY: as above.
             SocketWork::Send(pieces) => unsafe { pieces.advance(bytes) },
+            SocketWork::ReceiveFrom(pieces, told) => {
+                // SAFETY: as above, and the completion was the terminal one.
+                unsafe {
+                    pieces.advance(bytes);
+                    *told = origin(op.kept.as_deref());
+                }
+            }
+            // SAFETY: as above.
+            SocketWork::SendTo(pieces, _) => unsafe { pieces.advance(bytes) },
             SocketWork::Accept => {
                 // SAFETY: the result of a successful accept is a new descriptor, and the completion was
                 // the terminal one.

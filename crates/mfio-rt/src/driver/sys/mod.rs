@@ -39,7 +39,7 @@ pub(crate) use linux::{
     beneath, durability_flags, metadata_of_statx, punch_hole_mode, rename_flags, statx_wanted,
 };
 pub(crate) use signal::Signal;
-pub(crate) use socket::{Accepted, OsSocket, from_unix, internet, to_unix};
+pub(crate) use socket::{Accepted, Origin, OsSocket, from_unix, internet, to_unix};
 #[cfg(unix)]
 pub(crate) use std::os::fd::RawFd;
 #[cfg(windows)]

@@ -32,6 +32,14 @@ pub(crate) struct Accepted {
     pub(crate) from: SockAddr,
 }
 
+/// What is to be known of a datagram, but for its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) from: SockAddr,
+    /// There was no room for all of it.
+    pub(crate) truncated: bool,
+}
+
 impl OsSocket {
     /// A socket of this kind, which child processes do not inherit.
     pub(crate) fn new(domain: Domain, kind: Type, protocol: Option<Protocol>) -> Result<Self> {
@@ -163,6 +171,41 @@ impl OsSocket {
         // SAFETY: told by the caller.
         let pieces: Vec<_> = list.iter().map(|p| IoSlice::new(unsafe { p.as_slice() })).collect();
         let sent = self.0.send_vectored_with_flags(&pieces, system::SEND_FLAGS);
+        sent.map_err(|error| error_of_std(error, Tried::Write))
+    }
+}
+
+/// Datagrams.
+impl OsSocket {
+    /// One datagram, into several pieces of memory.
+    ///
+    /// # Safety
+    ///
+    /// As for [`receive_list`](Self::receive_list).
+    pub(crate) unsafe fn receive_from(&self, list: &[IoVec]) -> Result<(usize, Origin)> {
+        let mut pieces: Vec<_> = list
+            .iter()
+            // SAFETY: told by the caller.
+            .map(|piece| MaybeUninitSlice::new(unsafe { piece.as_uninit() }))
+            .collect();
+        let received = self.0.recv_from_vectored_with_flags(&mut pieces, system::RECEIVE_FLAGS);
+        let (bytes, flags, from) = received.map_err(|error| error_of_std(error, Tried::Read))?;
+        Ok((bytes, Origin { from, truncated: flags.is_truncated() }))
+    }
+
+    /// Sends one datagram, from several pieces of memory: to there, or to the peer.
+    ///
+    /// # Safety
+    ///
+    /// As for [`send_list`](Self::send_list).
+    pub(crate) unsafe fn send_to(&self, list: &[IoVec], to: Option<&SockAddr>) -> Result<usize> {
+        let Some(to) = to else {
+            // SAFETY: told by the caller.
+            return unsafe { self.send_list(list) };
+        };
+        // SAFETY: told by the caller.
+        let pieces: Vec<_> = list.iter().map(|p| IoSlice::new(unsafe { p.as_slice() })).collect();
+        let sent = self.0.send_to_vectored_with_flags(&pieces, to, system::SEND_FLAGS);
         sent.map_err(|error| error_of_std(error, Tried::Write))
     }
 }

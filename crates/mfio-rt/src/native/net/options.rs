@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mfio::error::{Error, ErrorKind, Result, Tried};
-use socket2::{Domain, TcpKeepalive};
+use socket2::{Domain, Socket, TcpKeepalive};
 
 use crate::{
     driver::sys::OsSocket,
@@ -22,12 +22,45 @@ pub(super) fn set_of_any(socket: &OsSocket, option: SocketOption) -> Result<()> 
 /// Sets an option that sockets of an internet protocol have.
 pub(super) fn set_of_internet(socket: &OsSocket, option: SocketOption) -> Result<()> {
     match option {
-        SocketOption::Ttl(hops) => socket.option(|socket| match socket.local_addr()?.domain() {
+        SocketOption::Ttl(hops) => socket.option(|socket| match domain(socket)? {
             Domain::IPV6 => socket.set_unicast_hops_v6(hops),
             _ => socket.set_ttl_v4(hops),
         }),
         other => set_of_any(socket, other),
     }
+}
+
+/// Sets an option of a UDP socket.
+pub(super) fn set_of_udp(socket: &OsSocket, option: SocketOption) -> Result<()> {
+    match option {
+        SocketOption::Broadcast(yes) => socket.option(|s| s.set_broadcast(yes)),
+        SocketOption::JoinV4 { group, interface } => {
+            socket.option(|s| s.join_multicast_v4(&group, &interface))
+        }
+        SocketOption::LeaveV4 { group, interface } => {
+            socket.option(|s| s.leave_multicast_v4(&group, &interface))
+        }
+        SocketOption::JoinV6 { group, interface } => {
+            socket.option(|s| s.join_multicast_v6(&group, interface))
+        }
+        SocketOption::LeaveV6 { group, interface } => {
+            socket.option(|s| s.leave_multicast_v6(&group, interface))
+        }
+        SocketOption::MulticastLoop(yes) => socket.option(|socket| match domain(socket)? {
+            Domain::IPV6 => socket.set_multicast_loop_v6(yes),
+            _ => socket.set_multicast_loop_v4(yes),
+        }),
+        SocketOption::MulticastTtl(hops) => socket.option(|socket| match domain(socket)? {
+            Domain::IPV6 => socket.set_multicast_hops_v6(hops),
+            _ => socket.set_multicast_ttl_v4(hops),
+        }),
+        other => set_of_internet(socket, other),
+    }
+}
+
+/// The family of a socket's address.
+fn domain(socket: &Socket) -> std::io::Result<Domain> {
+    Ok(socket.local_addr()?.domain())
 }
 
 /// Sets an option of a TCP connection.

@@ -62,7 +62,7 @@ impl Direction {
         let moved = match op.work {
             SocketWork::Receive(mut pieces) => pieces.unfill(),
             SocketWork::Send(pieces) => sending[..pieces.moved()].to_vec(),
-            SocketWork::Accept => unreachable!(),
+            _ => unreachable!(),
         };
         match answer {
             Answer::Moved(bytes) => assert_eq!(bytes, moved.len(), "seed {seed}"),

@@ -534,7 +534,7 @@ fn load_of_round_trips() {
             match &mut op.work {
                 SocketWork::Receive(pieces) => pieces.rewind(),
                 SocketWork::Send(pieces) => pieces.rewind(),
-                SocketWork::Accept => {}
+                _ => {}
             }
             *next = Some(op.leave(home.clone()));
         }
