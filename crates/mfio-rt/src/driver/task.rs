@@ -45,12 +45,12 @@ pub(crate) enum Work {
     Nop,
     /// Wait for a point in time. Gives `()`.
     Timeout(Instant),
-    #[allow(dead_code, reason = "for the drivers that serve sockets")]
     /// Wait until a descriptor is ready, and do nothing with it. Gives `()`. What is ready always, as a
     /// regular file is, counts as ready.
     #[allow(dead_code, reason = "the objects above the drivers take it up next")]
     Ready(Arc<AnyFd>, Interest),
     /// Connect a socket to an address. Gives `()`.
+    #[allow(dead_code, reason = "for the drivers that serve sockets")]
     Connect(Arc<OsSocket>, SockAddr),
     /// Open a file, which is never inherited by child processes. Gives an [`OsFile`].
     Open(At, OpenOptions),
