@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::driver::socket::Interest;
-use crate::driver::sys::{AnyFd, OsSocket};
+use crate::driver::sys::AnyFd;
 use crate::driver::task::{Asked, Task, Work};
 use crate::driver::testing::{
     Fifo, TestHome, finish_all, os_file, outcome, poll, read, socket_pair, three_bytes, value,
@@ -115,10 +115,12 @@ fn a_connect_that_finds_no_room_gets_through_later() {
         let (mut driver, mut ended) = (driver(), Ended::new());
         let dir = tempfile::tempdir().unwrap();
         let addr = socket2::SockAddr::unix(dir.path().join("socket")).unwrap();
-        let listener = OsSocket::bound(&addr, socket2::Type::STREAM).unwrap();
+        let listener = crate::driver::sys::OsSocket::bound(&addr, socket2::Type::STREAM).unwrap();
         listener.inner().listen(0).unwrap();
         let mut connect = |ended: &mut Ended| {
-            let socket = OsSocket::new(addr.domain(), socket2::Type::STREAM, None).unwrap();
+            let socket =
+                crate::driver::sys::OsSocket::new(addr.domain(), socket2::Type::STREAM, None)
+                    .unwrap();
             socket.set_nonblocking(true).unwrap();
             let (op, asked) = Task::ask::<()>(Work::Connect(Arc::new(socket), addr.clone()));
             driver.submit(op, ended);
