@@ -19,6 +19,7 @@ pub mod native;
 pub mod net;
 mod path;
 mod reply;
+pub mod sim;
 mod stream_order;
 mod sync;
 pub mod time;
@@ -106,6 +107,8 @@ mod guide {
     struct GettingStarted;
     #[doc = include_str!("../../../docs/guide/inside-other-executors.md")]
     struct InsideOtherExecutors;
+    #[doc = include_str!("../../../docs/guide/simulator.md")]
+    struct Simulator;
     #[doc = include_str!("../../../docs/guide/sync-and-async.md")]
     struct SyncAndAsync;
     #[doc = include_str!("../../../docs/guide/layers.md")]

@@ -14,9 +14,9 @@ use super::{
 use crate::fs::Timestamp;
 
 /// Storage of a file system of which nothing is said, in bytes: 1 TiB. Only what is written takes memory.
-const CAPACITY: u64 = 1 << 40;
+pub(super) const CAPACITY: u64 = 1 << 40;
 /// Permission bits that new files and directories do not get, as on most systems.
-const UMASK: u32 = 0o022;
+pub(super) const UMASK: u32 = 0o022;
 
 /// Makes a [`VirtRt`]. Built by value: `VirtRt::builder().seed(7).build()`.
 #[derive(Clone)]

@@ -84,6 +84,11 @@ impl VirtualClock {
         Some((self.idle > PATIENCE).then_some(next))
     }
 
+    /// How long it is to the next point in time that somebody waits for.
+    pub(super) fn until_next(&self) -> Option<Duration> {
+        self.timers.next().map(|next| next.since(self.now))
+    }
+
     /// It is `now`. Says whom to wake, in the order of their deadlines.
     pub(super) fn set(&mut self, now: Instant) -> Vec<Waker> {
         let mut due = Vec::new();

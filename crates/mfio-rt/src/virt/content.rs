@@ -6,7 +6,7 @@
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::ops::Range;
 
-use super::extents::Extents;
+use super::{extents::Extents, queue::Chance};
 
 /// Bytes of a block: what storage is counted in, and what holes are made of. A page, as on most systems.
 pub(super) const BLOCK: u64 = 4096;
@@ -77,6 +77,17 @@ pub(super) struct Content {
     /// Blocks that are paid for and not written: numbers that `blocks` does not have.
     reserved: Extents,
     len: u64,
+    /// What a crash may undo, where it may.
+    unsynced: Option<Unsynced>,
+}
+
+/// What was changed since the last sync.
+#[derive(Debug, Default)]
+struct Unsynced {
+    /// What was there before: none, nothing.
+    blocks: BTreeMap<u64, Option<Block>>,
+    /// How long the file was.
+    len: u64,
 }
 
 impl Content {
@@ -138,6 +149,7 @@ impl Content {
         if !self.blocks.contains_key(&number) && self.reserved.remove(number..number + 1) == 0 {
             storage.take(1)?;
         }
+        self.note(number);
         let block = self.blocks.entry(number).or_insert_with(|| Arc::new([0; BLOCK_LEN]));
         Ok(Arc::make_mut(block))
     }
@@ -209,6 +221,7 @@ impl Content {
         self.set_len(0, storage);
         for (&number, block) in &from.blocks {
             storage.take(1)?;
+            self.note(number);
             self.blocks.insert(number, block.clone());
             self.len = from.len.min((number + 1).saturating_mul(BLOCK));
         }
@@ -218,6 +231,10 @@ impl Content {
 
     /// Gives the blocks with these numbers up, and says how many there were.
     fn drop_blocks(&mut self, numbers: Range<u64>) -> u64 {
+        if self.unsynced.is_some() {
+            let gone: Vec<u64> = self.blocks.range(numbers.clone()).map(|(at, _)| *at).collect();
+            gone.into_iter().for_each(|number| self.note(number));
+        }
         let mut tail = self.blocks.split_off(&numbers.start);
         let mut behind = tail.split_off(&numbers.end);
         self.blocks.append(&mut behind);
@@ -230,12 +247,79 @@ impl Content {
             return;
         }
         let number = range.start / BLOCK;
+        self.note(number);
         if let Some(block) = self.blocks.get_mut(&number)
             && let Some(part) = Arc::make_mut(block).get_mut(within(number, &range))
         {
             part.fill(0);
         }
     }
+}
+
+/// What a crash does.
+impl Content {
+    /// From now on, what is not synced may be lost.
+    pub(super) fn can_be_lost(&mut self) {
+        self.unsynced = Some(Unsynced { blocks: BTreeMap::new(), len: self.len });
+    }
+
+    /// A block is about to be changed.
+    fn note(&mut self, number: u64) {
+        if let Some(unsynced) = &mut self.unsynced {
+            unsynced.blocks.entry(number).or_insert_with(|| self.blocks.get(&number).cloned());
+        }
+    }
+
+    /// All that was written stays.
+    pub(super) fn sync(&mut self) {
+        if let Some(unsynced) = &mut self.unsynced {
+            *unsynced = Unsynced { blocks: BTreeMap::new(), len: self.len };
+        }
+    }
+
+    /// The power fails: of each block that was not synced, chance says whether it is the old one, the new one, or
+    /// the new one up to some sector; and so of the length.
+    pub(super) fn crash(&mut self, chance: &mut Chance, storage: &mut Storage) {
+        let Some(unsynced) = self.unsynced.take() else { return };
+        storage.give(self.allocated());
+        self.reserved = Extents::default();
+        for (number, old) in unsynced.blocks {
+            let new = self.blocks.remove(&number);
+            let left = match chance.below(3) {
+                0 => old,
+                1 => new,
+                _ => Some(torn(old.as_ref(), new.as_ref(), chance.below(SECTORS))),
+            };
+            self.blocks.extend(left.map(|left| (number, left)));
+        }
+        if chance.below(2) == 0 {
+            self.len = unsynced.len;
+        }
+        let all = self.allocated();
+        storage.used += all;
+        let len = self.len;
+        self.zero_in_block(len..next_block(len));
+        storage.give(self.drop_blocks(len.div_ceil(BLOCK)..u64::MAX));
+        self.can_be_lost();
+    }
+}
+
+/// What a disk writes at once, in bytes.
+const SECTOR: usize = 512;
+/// Such pieces in a block.
+const SECTORS: usize = BLOCK_LEN / SECTOR;
+
+/// The first sectors of the new block, and the others of the old one.
+fn torn(old: Option<&Block>, new: Option<&Block>, sectors: usize) -> Block {
+    let mut block = old.map_or([0; BLOCK_LEN], |old| **old);
+    let written = ..sectors * SECTOR;
+    if let Some(part) = block.get_mut(written) {
+        match new.and_then(|new| new.get(written)) {
+            Some(new) => part.copy_from_slice(new),
+            None => part.fill(0),
+        }
+    }
+    Arc::new(block)
 }
 
 /// Where the block after the one that `pos` is in begins.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Path, PathBuf,
-    fs::{DirChange, DirEntry, DirHandle, Metadata, OpenOptions, Space},
+    fs::{DirChange, DirEntry, DirHandle, FileOps as _, Metadata, OpenOptions, Space},
     path,
 };
 
@@ -66,6 +66,7 @@ impl Dir {
             append: options.append,
         };
         let core = Arc::clone(&self.core);
+        let durability = options.durability;
         let opening = self.ask(Tried::Open, move |disk, start| {
             if !options.make_sense() {
                 return Err(ErrorKind::InvalidInput);
@@ -74,7 +75,7 @@ impl Dir {
             // Last: a handle that is dropped here would wait for the lock that is held.
             Ok(Open::new(shared, opened, access))
         });
-        async move { opening.await.map(|open| File::new(core, open)) }
+        async move { opening.await.map(|open| File::new(core, open).with_durability(durability)) }
     }
 }
 

@@ -11,7 +11,10 @@ use core::{ops::Range, task::Poll};
 
 use mfio::error::ErrorKind;
 
-use super::content::{BLOCK, Content, Piece, Storage};
+use super::{
+    content::{BLOCK, Content, Piece, Storage},
+    queue::Chance,
+};
 use crate::fs::{
     FileChange, FileId, FileTimes, FileType, Lock, Metadata, Owner, Permissions, SetTime, Space,
     Timestamp,
@@ -41,7 +44,7 @@ const ROOT_MODE: u32 = 0o755;
 const LINK_MODE: u32 = 0o777;
 
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     inodes: BTreeMap<Ino, Inode>,
     next_ino: u64,
     next_handle: u64,
@@ -51,6 +54,8 @@ pub(super) struct Disk {
     pub(super) now: Timestamp,
     /// Files of which a lock was let go since somebody looked.
     unlocked: Vec<Ino>,
+    /// What is not synced may be lost.
+    pub(super) can_crash: bool,
 }
 
 #[derive(Debug)]
@@ -189,6 +194,7 @@ impl Disk {
             umask,
             now,
             unlocked: Vec::new(),
+            can_crash: false,
         }
     }
 
@@ -215,7 +221,12 @@ impl Disk {
     }
 
     /// Makes an object that has no name yet.
-    pub(super) fn create(&mut self, node: Node, mode: u32) -> Ino {
+    pub(super) fn create(&mut self, mut node: Node, mode: u32) -> Ino {
+        if self.can_crash
+            && let Node::File(content) = &mut node
+        {
+            content.can_be_lost();
+        }
         let ino = Ino(self.next_ino);
         self.next_ino += 1;
         let mode = match node {
@@ -444,6 +455,26 @@ impl Disk {
             inode.mode = mode;
         }
         copied
+    }
+
+    /// What was written to a file stays, whatever comes.
+    pub(super) fn sync(&mut self, ino: Ino) -> Result<()> {
+        self.inode_mut(ino)?.file_mut()?.sync();
+        Ok(())
+    }
+
+    /// The power fails: nothing is open any more, and what was not synced is as chance says.
+    pub(crate) fn crash(&mut self, chance: &mut Chance) {
+        let Self { inodes, storage, .. } = self;
+        for inode in inodes.values_mut() {
+            inode.opens = 0;
+            inode.locks = Locks::default();
+            if let Node::File(content) = &mut inode.node {
+                content.crash(chance, storage);
+            }
+        }
+        let all: Vec<Ino> = self.inodes.keys().copied().collect();
+        all.into_iter().for_each(|ino| self.forget_if_unused(ino));
     }
 
     /// Takes a lock for `handle`, or says that others hold it otherwise. The lock that the handle had is

@@ -33,11 +33,13 @@ use crate::fs::{Alignment, Durability, FileChange, FileOps, Lock, Metadata};
 pub struct File {
     core: Arc<Core>,
     open: Arc<Open>,
+    /// Each write is synced.
+    durable: bool,
 }
 
 impl File {
     pub(super) fn new(core: Arc<Core>, open: Open) -> Self {
-        Self { core, open: Arc::new(open) }
+        Self { core, open: Arc::new(open), durable: false }
     }
 
     fn core(&self) -> &Shared {
@@ -120,7 +122,7 @@ impl PacketIo<Read, u64> for File {
         let mut pos = pos;
         for piece in view.into_segments() {
             let len = u64::try_from(piece.len()).unwrap_or(u64::MAX);
-            self.core().submit(Job::drain(Arc::clone(&self.open), pos, piece));
+            self.core().submit(Job::drain(Arc::clone(&self.open), pos, piece, self.durable));
             pos = pos.saturating_add(len);
         }
     }
@@ -139,9 +141,9 @@ impl FileOps for File {
         self.ask(false, Tried::Stat, |disk, ino| disk.size(ino))
     }
 
-    /// Nothing is ever lost here, so there is nothing to do.
+    /// Only on a host of a [simulator](crate::sim) is anything lost without it.
     fn sync_all(&self) -> impl Future<Output = Result<()>> + Send {
-        self.ask_in_any_order(Tried::Sync, |_disk, _ino, _handle| Ok(()))
+        self.ask_in_any_order(Tried::Sync, |disk, ino, _handle| disk.sync(ino))
     }
 
     fn sync_data(&self) -> impl Future<Output = Result<()>> + Send {
@@ -154,12 +156,14 @@ impl FileOps for File {
         bytes: Vec<u8>,
     ) -> impl Future<Output = (Result<()>, Vec<u8>)> + Send {
         let file = self.clone();
-        async move { file.write_all(pos, bytes).await }
+        async move {
+            let (written, bytes) = file.write_all(pos, bytes).await;
+            (if written.is_ok() { file.sync_data().await } else { written }, bytes)
+        }
     }
 
-    /// Every write is as durable as the runtime is.
-    fn with_durability(&self, _durability: Durability) -> Self {
-        self.clone()
+    fn with_durability(&self, durability: Durability) -> Self {
+        Self { durable: durability != Durability::Cached, ..self.clone() }
     }
 
     fn change(&self, change: FileChange) -> impl Future<Output = Result<()>> + Send {

@@ -59,7 +59,12 @@ impl Job {
     }
 
     /// A write at `pos`.
-    pub(super) fn drain(file: Arc<Open>, pos: u64, view: AllocatedView<Read>) -> Self {
+    pub(super) fn drain(
+        file: Arc<Open>,
+        pos: u64,
+        view: AllocatedView<Read>,
+        durable: bool,
+    ) -> Self {
         let bytes = if file.access().append {
             0..u64::MAX
         } else {
@@ -68,7 +73,7 @@ impl Job {
         let touches = Touches { file: Some(file.ino()), bytes, changes: true };
         Self::new(
             touches,
-            Work::Drain(Drain { file, pos, view, good: 0, end: ErrorKind::WriteZero }),
+            Work::Drain(Drain { file, pos, view, good: 0, end: ErrorKind::WriteZero, durable }),
         )
     }
 
@@ -225,6 +230,8 @@ struct Drain {
     view: AllocatedView<Read>,
     good: usize,
     end: ErrorKind,
+    /// It ends when what it wrote is synced.
+    durable: bool,
 }
 
 impl Drain {
@@ -248,7 +255,14 @@ impl Drain {
         match written {
             Ok(good) => {
                 self.good += good;
-                if self.good == self.view.len() { Poll::Ready(()) } else { Poll::Pending }
+                if self.good < self.view.len() {
+                    return Poll::Pending;
+                }
+                if self.durable {
+                    // The file is open, and was just written.
+                    let _there = disk.sync(self.file.ino());
+                }
+                Poll::Ready(())
             }
             Err(kind) => {
                 self.end = kind;

@@ -35,7 +35,8 @@
 //! **The same run again**: the same seed and the same program on one thread give the same run. Files are
 //! numbered as they are made, directories are listed by name.
 //!
-//! **What is not there**: crashes. Syncing succeeds and does nothing, as nothing that was written is ever lost.
+//! **What is not there**: crashes. Syncing succeeds and does nothing, as nothing that was written is ever lost;
+//! hosts that crash, and a network that delays and parts them, are a [simulator](crate::sim)'s.
 //! Direct transfers have nothing to go round, and any alignment will do. Devices, pipes and other users do not
 //! exist.
 //!
@@ -69,6 +70,7 @@ mod disk;
 mod extents;
 mod file;
 mod handle;
+mod host;
 mod job;
 mod names;
 mod net;
@@ -86,6 +88,10 @@ use self::{
     shared::{Core, backend_of_core},
 };
 use crate::{Fs, OpenOptions, Path, Time, path};
+
+pub(crate) use disk::Disk;
+pub(crate) use net::{HostId, Network};
+pub(crate) use queue::Chance;
 
 pub use builder::Builder;
 pub use clock::{Clock, Instant, Sleep};

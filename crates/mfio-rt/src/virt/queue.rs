@@ -141,12 +141,12 @@ impl Queue {
 
 /// What the seed decides. Without one nothing is left to chance.
 #[derive(Debug)]
-pub(super) struct Chance {
+pub(crate) struct Chance {
     state: Option<u64>,
 }
 
 impl Chance {
-    pub(super) const fn new(seed: Option<u64>) -> Self {
+    pub(crate) const fn new(seed: Option<u64>) -> Self {
         Self { state: seed }
     }
 
@@ -170,14 +170,14 @@ impl Chance {
     }
 
     /// A number below `end`, or 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         let end = super::content::bytes(end);
         let number = self.next().checked_rem(end).unwrap_or(0);
         usize::try_from(number).unwrap_or(0)
     }
 
     /// The next number of the sequence (SplitMix64: a counter, well mixed).
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         let Some(state) = &mut self.state else { return 0 };
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = *state;

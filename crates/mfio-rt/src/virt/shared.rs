@@ -150,7 +150,7 @@ impl Shared {
     }
 
     /// What a poll of the backend does.
-    fn drive(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(super) fn drive(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.ended {
             return Poll::Ready(());
@@ -254,6 +254,17 @@ impl Shared {
         for job in found {
             job.fail(ErrorKind::Cancelled);
         }
+    }
+
+    /// How long it is to the next point in time that somebody waits for.
+    pub(super) fn until_next(&self) -> Option<Duration> {
+        self.state.lock().time.until_next()
+    }
+
+    /// Takes the disk away, with all that was written to it. For the end.
+    pub(super) fn take_disk(&self) -> Disk {
+        let nothing = Disk::new(0, 0, Timestamp::default());
+        core::mem::replace(&mut self.state.lock().disk, nothing)
     }
 
     /// Ends the runtime: what is in flight fails, and so does what comes later.

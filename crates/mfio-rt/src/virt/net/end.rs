@@ -16,6 +16,7 @@ const CAPACITY: usize = 64 << 10;
 pub(super) struct End {
     pub(super) host: HostId,
     pub(super) peer: EndId,
+    pub(super) peer_host: HostId,
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
     pub(super) receive: Receiving,
@@ -37,7 +38,7 @@ pub(super) struct End {
 impl End {
     pub(super) fn new(
         host: HostId,
-        peer: EndId,
+        (peer, peer_host): (EndId, HostId),
         local: SocketAddr,
         remote: SocketAddr,
         owns_port: bool,
@@ -45,6 +46,7 @@ impl End {
         Self {
             host,
             peer,
+            peer_host,
             local,
             remote,
             receive: Receiving::new(),

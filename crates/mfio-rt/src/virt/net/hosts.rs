@@ -2,6 +2,7 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    string::String,
     vec::Vec,
 };
 use core::{
@@ -18,15 +19,17 @@ use super::{
 
 /// Names a host of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) struct HostId(pub(super) usize);
+pub(crate) struct HostId(pub(super) usize);
 
 /// Ports that are chosen for who asks for none (RFC 6335: dynamic ports).
 const CHOSEN: core::ops::RangeInclusive<u16> = 49152..=65535;
 
 /// See the module's own words.
 pub(super) struct Host {
+    /// What others call it.
+    pub(super) name: String,
     /// Those beside the loopback's.
-    addrs: Vec<IpAddr>,
+    pub(super) addrs: Vec<IpAddr>,
     /// Ports in use, and by how many.
     ports: BTreeMap<u16, u32>,
     next_port: u16,
@@ -41,8 +44,9 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) const fn new(addrs: Vec<IpAddr>, immediate: bool) -> Self {
+    pub(super) const fn new(name: String, addrs: Vec<IpAddr>, immediate: bool) -> Self {
         Self {
+            name,
             addrs,
             ports: BTreeMap::new(),
             next_port: *CHOSEN.start(),
@@ -53,6 +57,13 @@ impl Host {
             ended: false,
             metrics: Metrics { requests: 0, completions: 0, cancelled: 0 },
         }
+    }
+
+    /// It is there again, with nothing but its name and its addresses.
+    pub(super) fn revive(&mut self) {
+        let (name, addrs) = (core::mem::take(&mut self.name), core::mem::take(&mut self.addrs));
+        let metrics = self.metrics;
+        *self = Self { metrics, ..Self::new(name, addrs, self.immediate) };
     }
 
     /// Whether one can listen at an address here.

@@ -40,7 +40,7 @@ pub(super) struct Listener {
 pub(super) struct Connect {
     pub(super) host: HostId,
     from: SocketAddr,
-    to: SocketAddr,
+    pub(super) to: SocketAddr,
     pub(super) reply: Reply<Endpoint>,
     /// The end of the host that connects, once the other host took it.
     made: Option<EndId>,
@@ -61,8 +61,8 @@ impl State {
         }
         let (host, there) = (connect.host, listener.host);
         let (client, server) = (EndId(self.next_id()), EndId(self.next_id()));
-        self.ends.insert(client, End::new(host, server, from, to, true));
-        self.ends.insert(server, End::new(there, client, to, from, false));
+        self.ends.insert(client, End::new(host, (server, there), from, to, true));
+        self.ends.insert(server, End::new(there, (client, host), to, from, false));
         if let Some(connect) = self.connects.get_mut(&id) {
             connect.made = Some(client);
         }

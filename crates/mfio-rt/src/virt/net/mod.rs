@@ -11,6 +11,7 @@
 
 mod end;
 mod hosts;
+mod links;
 mod listener;
 mod making;
 mod network;
@@ -18,7 +19,7 @@ mod receive;
 mod send;
 mod stream;
 
-use alloc::{sync::Arc, vec, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use mfio::error::{Error, ErrorKind, Result, Tried};
@@ -31,9 +32,9 @@ use crate::{
 use end::Endpoint;
 use making::ConnectId;
 
-pub(super) use hosts::HostId;
+pub(crate) use hosts::HostId;
 pub use listener::TcpListener;
-pub(super) use network::Network;
+pub(crate) use network::Network;
 pub use stream::TcpStream;
 
 /// A runtime's place in a network.
@@ -47,7 +48,7 @@ impl Net {
     /// A network with one host.
     pub(super) fn alone(seed: Option<u64>, immediate: bool) -> Self {
         let network = Network::new(seed);
-        let host = network.add_host(Vec::new(), immediate);
+        let host = network.add_host(String::new(), Vec::new(), immediate);
         Self { network, host }
     }
 
@@ -59,7 +60,10 @@ impl Net {
                 let ips = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
                 ips.map(|ip| SocketAddr::new(ip, port)).to_vec()
             }
-            Addrs::Name { .. } => vec![],
+            Addrs::Name { host, port } => {
+                let ips = self.network.addrs_of(&host);
+                ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+            }
         };
         if addrs.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, Tried::Resolve));

@@ -13,6 +13,7 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
     sync::Arc,
     vec::Vec,
 };
@@ -36,6 +37,7 @@ use super::{
     super::{Metrics, content, queue::Chance},
     end::{End, EndId, Endpoint},
     hosts::{Host, HostId},
+    links::{Envelope, Links},
     making::{Connect, ConnectId, Listener, ListenerId},
     receive::Filled,
     send::Drained,
@@ -77,7 +79,7 @@ pub(super) enum Message {
 }
 
 /// See the module's own words.
-pub(in super::super) struct Network {
+pub(crate) struct Network {
     state: Mutex<State>,
 }
 
@@ -87,16 +89,17 @@ pub(super) struct State {
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
     pub(super) bound: BTreeMap<(HostId, SocketAddr), ListenerId>,
     pub(super) connects: BTreeMap<ConnectId, Connect>,
-    messages: BTreeMap<(Duration, u64), Message>,
+    pub(super) messages: BTreeMap<(Duration, u64), Envelope>,
+    pub(super) links: Links,
     pub(super) effects: VecDeque<Effect>,
     /// Names and messages so far.
     count: u64,
-    chance: Chance,
-    now: Duration,
+    pub(super) chance: Chance,
+    pub(super) now: Duration,
 }
 
 impl Network {
-    pub(in super::super) fn new(seed: Option<u64>) -> Arc<Self> {
+    pub(crate) fn new(seed: Option<u64>) -> Arc<Self> {
         let state = State {
             hosts: Vec::new(),
             ends: BTreeMap::new(),
@@ -104,6 +107,7 @@ impl Network {
             bound: BTreeMap::new(),
             connects: BTreeMap::new(),
             messages: BTreeMap::new(),
+            links: Links::new(),
             effects: VecDeque::new(),
             count: 0,
             chance: Chance::new(seed),
@@ -117,10 +121,17 @@ impl Network {
     }
 
     /// Adds a host. `immediate`: what it can do is done by whoever asks for it.
-    pub(in super::super) fn add_host(&self, addrs: Vec<IpAddr>, immediate: bool) -> HostId {
+    pub(crate) fn add_host(&self, name: String, addrs: Vec<IpAddr>, immediate: bool) -> HostId {
         let mut state = self.lock();
-        state.hosts.push(Host::new(addrs, immediate));
+        state.hosts.push(Host::new(name, addrs, immediate));
         HostId(state.hosts.len() - 1)
+    }
+
+    /// The addresses of the host of that name.
+    pub(super) fn addrs_of(&self, name: &str) -> Vec<IpAddr> {
+        let state = self.lock();
+        let named = state.hosts.iter().find(|host| host.name == name && !name.is_empty());
+        named.map(|host| host.addrs.clone()).unwrap_or_default()
     }
 
     /// Looks at the state.
@@ -373,23 +384,10 @@ impl State {
         }
     }
 
-    /// Sends a message on its way; those of one end arrive in the order in which they left.
-    pub(super) fn post(&mut self, from: Option<EndId>, message: Message) {
-        let mut at = self.now;
-        if let Some(end) = from.and_then(|from| self.ends.get_mut(&from)) {
-            at = at.max(end.last_arrival);
-            end.last_arrival = at;
-        }
-        let number = self.next_id();
-        self.messages.insert((at, number), message);
-    }
-
     /// Has all arrive whose time has come.
     fn deliver(&mut self) {
-        while let Some(first) = self.messages.first_entry()
-            && first.key().0 <= self.now
-        {
-            match first.remove() {
+        while let Some(message) = self.next_message() {
+            match message {
                 Message::Syn(id) => self.knock(id),
                 Message::Answer(id, made) => self.answered(id, made),
                 Message::Bytes(from, to, bytes) => self.bytes_arrive(from, to, &bytes),
