@@ -456,3 +456,27 @@ fn the_same_seed_gives_the_same_pieces() {
     assert_ne!(run(1), run(2));
     assert!(run(1).len() > 21, "short transfers");
 }
+
+/// What an exact receive has got when it is dropped in its midst is first in line for the next one.
+#[test]
+fn a_receive_dropped_in_its_midst_gives_its_part_back() {
+    for rt in runtimes() {
+        rt.block_on(async {
+            let (_listener, client, server) = pair(&rt).await?;
+            let mut receiving = Box::pin(server.read_all(vec![0; 100]));
+            assert!(poll_once(&mut receiving).is_pending());
+            client.write_all(&numbered(50)[..]).await?;
+            for _ in 0..200 {
+                yield_once().await;
+            }
+            assert!(poll_once(&mut receiving).is_pending());
+            drop(receiving);
+            client.write_all(&numbered(50)[..]).await?;
+            let mut got = [0; 100];
+            server.read_all(&mut got[..]).await?;
+            assert_eq!(got[..], [numbered(50), numbered(50)].concat());
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+    }
+}
