@@ -40,6 +40,8 @@ struct Returned {
     number: u64,
     bytes: Vec<u8>,
     error: Option<Error>,
+    /// Bytes before these, of the same request, were delivered.
+    partly: bool,
 }
 
 /// An error that the system tells once, so that it belongs to the outcomes that are not to be lost.
@@ -70,6 +72,12 @@ impl StreamOrder {
     pub(crate) fn serve(&mut self, serve: impl FnOnce(&[u8]) -> usize) {
         let taken = serve(self.front.make_contiguous());
         self.front.drain(..taken.min(self.front.len()));
+    }
+
+    /// Bytes that come before those first in line.
+    #[cfg_attr(not(feature = "std"), allow(dead_code, reason = "for sides that have begun"))]
+    pub(crate) fn put_first(&mut self, bytes: &[u8]) {
+        bytes.iter().rev().for_each(|byte| self.front.push_front(*byte));
     }
 
     /// Bytes that come after those first in line.
@@ -127,8 +135,20 @@ impl StreamOrder {
 
     /// Nobody wanted the outcome of the request that ended last. Whether more is first in line now.
     pub(crate) fn orphaned(&mut self, view: &OrphanedView<Write>) -> bool {
-        let bytes = view.good_slices().flatten().copied().collect();
-        self.take_back(Returned { number: self.last, bytes, error: self.last_error })
+        self.give_back(view.good_slices().flatten().copied().collect())
+    }
+
+    /// As [`orphaned`](Self::orphaned), with the bytes of all its parts.
+    pub(crate) fn give_back(&mut self, bytes: Vec<u8>) -> bool {
+        let (number, error) = (self.last, self.last_error.take());
+        self.take_back(Returned { number, bytes, error, partly: false })
+    }
+
+    /// As [`orphaned`](Self::orphaned), of a request that had noted `number` when a part of it ended before.
+    #[cfg_attr(not(feature = "std"), allow(dead_code, reason = "for sides that take parts out"))]
+    pub(crate) fn give_back_of(&mut self, number: u64, bytes: Vec<u8>) -> bool {
+        number != NO_NUMBER
+            && self.take_back(Returned { number, bytes, error: None, partly: false })
     }
 
     /// The future of a request was dropped after this had ended. Whether more is first in line now.
@@ -140,8 +160,9 @@ impl StreamOrder {
             return false;
         }
         let error = packet.min_error().and_then(told_once);
-        let bytes = bytes.flatten().copied().collect();
-        self.take_back(Returned { number: packet.hint(), bytes, error })
+        let bytes: Vec<u8> = bytes.flatten().copied().collect();
+        let partly = u64::try_from(bytes.len()).is_ok_and(|len| len < packet.error_clamp());
+        self.take_back(Returned { number: packet.hint(), bytes, error, partly })
     }
 
     /// Takes an outcome back. It goes to the front as soon as all that came after it is back, too.
@@ -156,7 +177,13 @@ impl StreamOrder {
         if all != Some(self.returned.len()) {
             return false;
         }
-        self.last = first.saturating_sub(1);
+        // What is before bytes that were delivered cannot be first in line any more.
+        if self.returned.iter().skip(1).any(|returned| returned.partly) {
+            self.lost = true;
+            return false;
+        }
+        let partly = self.returned.first().is_some_and(|returned| returned.partly);
+        self.last = if partly { first } else { first.saturating_sub(1) };
         for returned in self.returned.drain(..).rev() {
             returned.bytes.iter().rev().for_each(|byte| self.front.push_front(*byte));
             self.front_error = returned.error.or(self.front_error);

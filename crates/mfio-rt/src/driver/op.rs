@@ -302,8 +302,10 @@ impl Op {
     /// system may still touch. May run a waker, as [`finish`](Self::finish).
     #[allow(dead_code, reason = "only a ring leaves requests behind")]
     pub(crate) fn desert(&mut self) {
-        if let Self::Task(task) = self {
-            task.desert();
+        match self {
+            Self::Task(task) => task.desert(),
+            Self::Socket(op) => op.desert(),
+            _ => {}
         }
     }
 

@@ -34,6 +34,10 @@ pub(crate) trait Home: Send + Sync {
     /// Its operation has ended. Nothing is locked, nothing of a driver borrowed; it may submit again.
     fn ended(self: Arc<Self>, op: Box<SocketOp>, answer: Answer);
 
+    /// Its operation will not come back: it was dropped, or the system keeps it for good. What it had has failed, or
+    /// is gone.
+    fn lost(self: Arc<Self>);
+
     /// Keeps the driver's note on the operation, so that a cancel finds it without a search.
     fn set_hint(&self, hint: u64);
 }
@@ -43,7 +47,7 @@ pub(crate) struct SocketOp {
     pub(crate) socket: Arc<OsSocket>,
     pub(crate) work: SocketWork,
     /// There while it is on its way.
-    home: Option<Arc<dyn Home>>,
+    home: Way,
     /// Memory that a driver keeps with it from one call to the next.
     pub(crate) kept: Option<Box<dyn Any + Send>>,
 }
@@ -73,12 +77,12 @@ pub(crate) enum Interest {
 impl SocketOp {
     /// One that can be sent on its way again and again.
     pub(crate) fn new(socket: Arc<OsSocket>, work: SocketWork) -> Box<Self> {
-        Box::new(Self { socket, work, home: None, kept: None })
+        Box::new(Self { socket, work, home: Way(None), kept: None })
     }
 
     /// Sends it on its way; it comes back to `home`.
     pub(crate) fn leave(mut self: Box<Self>, home: Arc<dyn Home>) -> Op {
-        self.home = Some(home);
+        self.home.0 = Some(home);
         Op::Socket(self)
     }
 
@@ -88,11 +92,11 @@ impl SocketOp {
     }
 
     pub(crate) fn id(&self) -> RequestId {
-        RequestId(self.home.as_ref().map_or(0, |home| Arc::as_ptr(home).cast::<()>().addr()))
+        RequestId(self.home.0.as_ref().map_or(0, |home| Arc::as_ptr(home).cast::<()>().addr()))
     }
 
     pub(crate) fn set_hint(&self, hint: u64) {
-        if let Some(home) = &self.home {
+        if let Some(home) = &self.home.0 {
             home.set_hint(hint);
         }
     }
@@ -141,8 +145,27 @@ impl SocketOp {
 
     /// Hands it back. For nobody who holds a driver or a lock.
     pub(crate) fn finish(mut self: Box<Self>, answer: Answer) {
-        if let Some(home) = self.home.take() {
+        if let Some(home) = self.home.0.take() {
             home.ended(self, answer);
+        }
+    }
+}
+
+impl SocketOp {
+    /// As [`Op::desert`].
+    pub(crate) fn desert(&mut self) {
+        self.home = Way(None);
+    }
+}
+
+/// The way home, while there is one. Dropped with the operation still on it (others of its list have panicked), it
+/// leaves the home free for the next.
+struct Way(Option<Arc<dyn Home>>);
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        if let Some(home) = self.0.take() {
+            home.lost();
         }
     }
 }
@@ -345,6 +368,20 @@ impl Pieces<Write> {
 }
 
 impl Pieces<Read> {
+    /// Drains up to `most` bytes of the next call, as a system would.
+    #[cfg(test)]
+    pub(crate) fn drain(&mut self, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for piece in self.as_list() {
+            let len = piece.len.min(most - bytes.len());
+            // SAFETY: the views in the list claim it, and it is to be drained.
+            bytes.extend_from_slice(&unsafe { piece.as_slice() }[..len]);
+        }
+        // SAFETY: as many were taken just now, in order.
+        unsafe { self.advance(bytes.len()) };
+        bytes
+    }
+
     /// One call that drains them.
     fn send(&mut self, socket: &OsSocket) -> Result<usize> {
         let sent = match self.as_one() {
@@ -390,6 +427,11 @@ impl<P: PacketPerms> Piece<P> {
     /// Whether nobody waits for it any more.
     pub(crate) fn is_orphaned(&self) -> bool {
         self.view.is_orphaned()
+    }
+
+    /// Whether any positive number of bytes satisfies its request.
+    pub(crate) fn some_is_enough(&self) -> bool {
+        self.view.some_is_enough()
     }
 
     /// Leaves a note that outlives the request: see [`Packet::hint`](mfio::packet::Packet::hint).

@@ -189,6 +189,8 @@ pub(crate) struct TestHome {
 }
 
 impl Home for TestHome {
+    fn lost(self: Arc<Self>) {}
+
     fn ended(self: Arc<Self>, op: Box<SocketOp>, answer: Answer) {
         let before = self.came.lock().unwrap().replace((op, answer));
         assert!(before.is_none(), "it had one operation, and two have ended");

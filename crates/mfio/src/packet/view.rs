@@ -117,6 +117,12 @@ impl<P: PacketPerms> BoundPacketView<P> {
         self.packet().set_hint(hint);
     }
 
+    /// The note that is on the packet: see [`Packet::hint`].
+    #[must_use]
+    pub fn hint(&self) -> u64 {
+        self.packet().hint()
+    }
+
     /// Split in two: the first `at` bytes, and the rest. An `at` past the end gives an empty rest.
     #[must_use]
     pub fn split_at(self, at: u64) -> (Self, Self) {

@@ -2,7 +2,7 @@
 //!
 //! Connections are taken from the system only while somebody waits, one at a time.
 
-use std::{sync::Arc, task::Waker};
+use std::{collections::VecDeque, sync::Arc, task::Waker};
 
 use mfio::{
     error::{Error, ErrorKind, Result, Tried},
@@ -27,7 +27,7 @@ pub(super) struct Accepting {
     with_driver: bool,
     /// To be recalled, as the listener has gone.
     recall: bool,
-    wake: Option<Waker>,
+    wake: VecDeque<Waker>,
     closed: bool,
 }
 
@@ -43,7 +43,7 @@ impl Accepting {
             return (Some(Err(Error::new(ErrorKind::Ended, Tried::Accept))), None);
         }
         let Polled { ready, left } = self.line.poll(ticket, waker);
-        self.wake = left.next.or(self.wake.take());
+        self.wake.extend(left.next);
         (ready, left.unused)
     }
 
@@ -51,7 +51,7 @@ impl Accepting {
     /// dropped with nothing locked.
     pub(super) fn leave(&mut self, ticket: &mut Option<u64>) -> Option<Waker> {
         let left = self.line.leave(ticket);
-        self.wake = left.next.or(self.wake.take());
+        self.wake.extend(left.next);
         left.unused
     }
 
@@ -66,7 +66,7 @@ impl Side for Accepting {
     type Perms = Write;
 
     fn next(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Write>> {
-        if let Some(waker) = self.wake.take() {
+        if let Some(waker) = self.wake.pop_front() {
             return Some(Action::Wake(waker));
         }
         if std::mem::take(&mut self.recall) && self.with_driver {
@@ -95,7 +95,11 @@ impl Side for Accepting {
         if self.closed && accepted.is_err() {
             return;
         }
-        self.wake = self.line.push(accepted).or(self.wake.take());
+        self.wake.extend(self.line.push(accepted));
+    }
+
+    fn lost(&mut self) {
+        self.with_driver = false;
     }
 
     fn orphaned(&mut self, _view: &OrphanedView<Write>) {}

@@ -61,7 +61,10 @@ pub(super) trait Side: Send + Sized {
     /// What was with the driver has come back.
     fn arrived(&mut self, op: Box<SocketOp>, answer: Answer);
 
-    /// Nobody wanted the outcome of the request that was ended last.
+    /// What was with the driver will not come back.
+    fn lost(&mut self);
+
+    /// Nobody wanted the outcome of the request that was ended or failed last.
     fn orphaned(&mut self, view: &OrphanedView<Self::Perms>);
 
     /// How the shutdown went.
@@ -153,7 +156,11 @@ impl<S: Side + 'static> Pumping<'_, S> {
                     lane.lock().side.orphaned(&view);
                 }
             }
-            Action::Fail(view, error) => view.error(error),
+            Action::Fail(view, error) => {
+                if let Completion::Orphaned(view) = view.fail(error) {
+                    lane.lock().side.orphaned(&view);
+                }
+            }
             Action::Wake(waker) => waker.wake(),
             Action::Shutdown(how) => {
                 let outcome = lane.socket.shutdown(how);
@@ -172,6 +179,10 @@ impl<S: Side + 'static> Drop for Pumping<'_, S> {
 impl<S: Side + 'static> Home for Lane<S> {
     fn ended(self: Arc<Self>, op: Box<SocketOp>, answer: Answer) {
         self.change(|side| side.arrived(op, answer));
+    }
+
+    fn lost(self: Arc<Self>) {
+        self.change(S::lost);
     }
 
     fn set_hint(&self, hint: u64) {

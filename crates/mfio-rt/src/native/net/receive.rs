@@ -40,6 +40,12 @@ pub(super) struct Receiving {
     /// What leaves next.
     leaving: VecDeque<Leaving>,
     order: StreamOrder,
+    /// What nobody wanted of the request that is leaving.
+    orphan: Vec<u8>,
+    /// The number that a request has noted which is being failed.
+    failing: Option<u64>,
+    /// What was wanted last is being carried out.
+    busy: bool,
     /// The object has gone, or is about to be something else.
     closed: bool,
     /// Who waits until nothing is on its way any more.
@@ -60,7 +66,8 @@ enum Recall {
 }
 
 enum Leaving {
-    End(Piece<Write>, Error),
+    /// With the number of its request.
+    End(Piece<Write>, Error, u64),
     Fail(BoundPacketView<Write>, Error),
 }
 
@@ -79,6 +86,9 @@ impl Receiving {
             with_driver: None,
             leaving: VecDeque::new(),
             order: StreamOrder::new(front),
+            orphan: Vec::new(),
+            failing: None,
+            busy: false,
             closed: false,
             settling: None,
         }
@@ -98,7 +108,8 @@ impl Receiving {
     }
 
     fn is_idle(&self) -> bool {
-        self.with_driver.is_none() && self.leaving.is_empty() && self.serving.is_none()
+        let is_here = self.with_driver.is_none() && self.serving.is_none();
+        is_here && self.leaving.is_empty() && !self.busy
     }
 
     /// What has arrived and was not delivered.
@@ -126,8 +137,10 @@ impl Receiving {
     /// Ends the request that is being served.
     fn end(&mut self, rest: Error) {
         self.serving = None;
+        let rest_of = (self.here.left() > 0).then_some(rest);
+        let number = self.order.ends(self.here.moved() > 0, rest_of);
         while let Some(piece) = self.here.pop() {
-            self.leaving.push_back(Leaving::End(piece, rest));
+            self.leaving.push_back(Leaving::End(piece, rest, number));
         }
     }
 
@@ -138,13 +151,17 @@ impl Receiving {
             // They came after what was given back meanwhile.
             self.order.append(self.here.unfill());
         }
+        let is_ours = |failure: &Error| recalled && failure.kind() == ErrorKind::Cancelled;
+        let told = !matches!(&answer, Answer::Failed(failure) if is_ours(failure));
+        if (told || self.here.moved() > 0) && self.end_if_lost() {
+            return;
+        }
         match answer {
             Answer::Moved(0) if !self.order.has_front() => {
                 self.end(error(ErrorKind::UnexpectedEof));
             }
             // The system says so again, after the bytes of the front.
             Answer::Moved(_) if self.order.has_front() => {}
-            Answer::Moved(_) if self.order.waits_for_more() => {}
             Answer::Moved(_) => {
                 let enough = self.here.some_is_enough() || self.here.left() == 0;
                 if enough || cancelled {
@@ -153,7 +170,7 @@ impl Receiving {
             }
             other => {
                 let failure = other.error_or_dropped().with_tried(Tried::Read);
-                let is_ours = recalled && failure.kind() == ErrorKind::Cancelled;
+                let is_ours = is_ours(&failure);
                 match told_once(failure) {
                     Some(once) if self.order.has_front() => self.order.append_error(once),
                     _ if is_ours => {}
@@ -170,10 +187,7 @@ impl Receiving {
             self.end(error(ErrorKind::Cancelled));
             return false;
         }
-        if self.order.is_lost() {
-            // What it has got comes after the hole.
-            drop(self.here.unfill());
-            self.end(error(ErrorKind::OrderLost));
+        if self.end_if_lost() {
             return false;
         }
         self.order.serve(|bytes| self.here.fill(bytes));
@@ -189,12 +203,25 @@ impl Receiving {
         true
     }
 
+    /// Ends the request that is being served where what it has comes after a hole.
+    fn end_if_lost(&mut self) -> bool {
+        let lost = self.order.is_lost();
+        if lost {
+            drop(self.here.unfill());
+            self.end(error(ErrorKind::OrderLost));
+        }
+        lost
+    }
+
     fn leave(&mut self, leaving: Leaving) -> Action<Write> {
         match leaving {
-            Leaving::Fail(view, error) => Action::Fail(view, error),
-            Leaving::End(piece, rest) => {
-                let rest_of = (!piece.is_whole()).then_some(rest);
-                piece.note(self.order.ends(piece.moved() > 0, rest_of));
+            Leaving::Fail(view, error) => {
+                self.failing = Some(view.hint());
+                Action::Fail(view, error)
+            }
+            Leaving::End(piece, rest, number) => {
+                self.failing = None;
+                piece.note(number);
                 Action::End(piece, rest)
             }
         }
@@ -205,6 +232,49 @@ impl Side for Receiving {
     type Perms = Write;
 
     fn next(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Write>> {
+        self.busy = false;
+        let next = self.next_action(socket);
+        self.busy = matches!(next, Some(Action::End(..) | Action::Fail(..)));
+        next
+    }
+
+    fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
+        let recalled = self.with_driver.take() == Some(Recall::Asked);
+        self.exchange(&mut op);
+        self.idle = Some(op);
+        self.received(answer, recalled);
+    }
+
+    fn lost(&mut self) {
+        self.with_driver = None;
+        self.serving = None;
+    }
+
+    fn orphaned(&mut self, view: &OrphanedView<Write>) {
+        self.orphan.extend(view.good_slices().flatten());
+        let more = match self.failing {
+            Some(number) => {
+                let bytes = std::mem::take(&mut self.orphan);
+                self.order.give_back_of(number, bytes)
+            }
+            // All parts of a request are given back together.
+            None if matches!(self.leaving.front(), Some(Leaving::End(..))) => false,
+            None => {
+                let bytes = std::mem::take(&mut self.orphan);
+                self.order.give_back(bytes)
+            }
+        };
+        if more {
+            // What is being served must not get later bytes.
+            self.recall();
+        }
+    }
+
+    fn shut_down(&mut self, _outcome: Result<()>) {}
+}
+
+impl Receiving {
+    fn next_action(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Write>> {
         loop {
             if let Some(leaving) = self.leaving.pop_front() {
                 return Some(self.leave(leaving));
@@ -234,22 +304,6 @@ impl Side for Receiving {
             }
         }
     }
-
-    fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
-        let recalled = self.with_driver.take() == Some(Recall::Asked);
-        self.exchange(&mut op);
-        self.idle = Some(op);
-        self.received(answer, recalled);
-    }
-
-    fn orphaned(&mut self, view: &OrphanedView<Write>) {
-        if self.order.orphaned(view) {
-            // What is being served must not get later bytes.
-            self.recall();
-        }
-    }
-
-    fn shut_down(&mut self, _outcome: Result<()>) {}
 }
 
 impl Requests for Receiving {
@@ -258,7 +312,12 @@ impl Requests for Receiving {
     }
 
     fn cancel(&mut self, packet: &Packet<Write>) {
-        if packet.has_ended() {
+        if packet.has_ended() || packet.undelivered().is_some() {
+            if self.with_driver.is_none() {
+                // What has begun to be filled comes after what is given back.
+                let begun = self.here.unfill();
+                self.order.put_first(&begun);
+            }
             if self.order.dropped(packet) {
                 self.recall();
             }

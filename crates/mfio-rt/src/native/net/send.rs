@@ -30,9 +30,13 @@ pub(super) struct Sending {
     leaving: VecDeque<Leaving>,
     /// Those whose end was asked for while they were being sent.
     cancelled: Vec<PacketId>,
+    /// The request of which bytes have left, while others of it have not.
+    begun: Option<PacketId>,
     /// A request broke off in its midst: nothing may follow it.
     broken: Option<Error>,
     ending: Ending,
+    /// What was wanted last is being carried out.
+    busy: bool,
     /// Who waits until everything has left.
     settling: Option<Waker>,
 }
@@ -73,6 +77,8 @@ impl Sending {
             with_driver: None,
             leaving: VecDeque::new(),
             cancelled: Vec::new(),
+            begun: None,
+            busy: false,
             broken: None,
             ending: Ending::Open,
             settling: None,
@@ -91,6 +97,7 @@ impl Sending {
             && self.leaving.is_empty()
             && self.waiting.is_empty()
             && self.here.is_empty()
+            && !self.busy
     }
 
     /// Ends this direction after what was sent before. What is sent later fails.
@@ -121,11 +128,29 @@ impl Sending {
         }
     }
 
-    /// What was sent wholly leaves.
+    /// What was sent wholly leaves; of what some is enough, once some has left.
     fn release(&mut self) {
+        let mut begun = self.begun;
         while let Some(piece) = self.here.pop_moved() {
+            begun = Some(piece.packet_id());
             self.leaving.push_back(Leaving::End(piece, cancelled()));
         }
+        if self.here.moved() > 0
+            && let Some(piece) = self.here.pop()
+        {
+            begun = Some(piece.packet_id());
+            if piece.some_is_enough() {
+                self.leaving.push_back(Leaving::End(piece, cancelled()));
+            } else {
+                self.here.unpop(piece);
+            }
+        }
+        self.begun = begun.filter(|id| self.has(*id));
+    }
+
+    /// Whether parts of this request have still to be sent.
+    fn has(&self, id: PacketId) -> bool {
+        self.here.has(id) || self.waiting.iter().any(|view| view.packet_id() == id)
     }
 
     /// Fails what is being sent.
@@ -138,25 +163,43 @@ impl Sending {
         }
     }
 
-    /// Takes those out whose end was asked for, as far as that can be.
+    /// Takes those out whose end was asked for, as far as that can be: in all their parts, or in none. Only with
+    /// what was sent wholly released, so that of the first piece alone some may have left.
     fn take_cancelled(&mut self) {
-        if self.cancelled.is_empty() {
-            return;
-        }
-        let mut pieces = Vec::new();
-        while let Some(piece) = self.here.pop() {
-            pieces.push(piece);
-        }
-        // The first alone can have been sent in part.
-        for piece in pieces.into_iter().rev() {
-            let goes_on = piece.moved() > 0 && piece.is_orphaned();
-            if self.cancelled.contains(&piece.packet_id()) && !goes_on {
-                self.leaving.push_front(Leaving::End(piece, cancelled()));
-            } else {
-                self.here.unpop(piece);
+        for id in std::mem::take(&mut self.cancelled) {
+            let mut pieces = Vec::new();
+            while let Some(piece) = self.here.pop() {
+                pieces.push(piece);
+            }
+            let mut parts = pieces.iter().filter(|piece| piece.packet_id() == id);
+            let is_orphaned = parts.any(Piece::is_orphaned)
+                || self.waiting.iter().any(|view| view.packet_id() == id && view.is_orphaned());
+            let goes_on = is_orphaned && self.begun == Some(id);
+            for piece in pieces.into_iter().rev() {
+                if piece.packet_id() == id && !goes_on {
+                    self.leaving.push_front(Leaving::End(piece, cancelled()));
+                } else {
+                    self.here.unpop(piece);
+                }
+            }
+            if !goes_on {
+                self.take_waiting(id);
             }
         }
-        self.cancelled.clear();
+        self.begun = self.begun.filter(|id| self.has(*id));
+    }
+
+    /// Takes those out that wait.
+    fn take_waiting(&mut self, id: PacketId) {
+        for _ in 0..self.waiting.len() {
+            if let Some(view) = self.waiting.pop_front() {
+                if view.packet_id() == id {
+                    self.leaving.push_back(Leaving::Fail(view, cancelled()));
+                } else {
+                    self.waiting.push_back(view);
+                }
+            }
+        }
     }
 }
 
@@ -164,7 +207,52 @@ impl Side for Sending {
     type Perms = Read;
 
     fn next(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Read>> {
+        self.busy = false;
+        let next = self.next_action(socket);
+        self.busy = matches!(next, Some(Action::End(..) | Action::Fail(..)));
+        next
+    }
+
+    fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
+        let recalled = self.with_driver.take() == Some(Recall::Asked);
+        self.exchange(&mut op);
+        self.idle = Some(op);
+        // Those sent wholly are as they are, whatever came then.
+        self.release();
+        match answer {
+            Answer::Moved(0) if self.here.left() > 0 => {
+                self.fail(Error::new(ErrorKind::WriteZero, Tried::Write));
+            }
+            Answer::Moved(_) => {}
+            other => {
+                let failure = other.error_or_dropped().with_tried(Tried::Write);
+                if !(recalled && failure.kind() == ErrorKind::Cancelled) {
+                    self.fail(failure);
+                }
+            }
+        }
+    }
+
+    fn lost(&mut self) {
+        self.with_driver = None;
+        // It is not known what has left.
+        self.broken = Some(Error::new(ErrorKind::Dropped, Tried::Write));
+    }
+
+    /// It was sent, or not; there is nothing to keep.
+    fn orphaned(&mut self, _view: &OrphanedView<Read>) {}
+
+    fn shut_down(&mut self, outcome: Result<()>) {
+        if let Ending::Now(wakers) = std::mem::replace(&mut self.ending, Ending::Over(outcome)) {
+            self.leaving.extend(wakers.into_iter().map(Leaving::Wake));
+        }
+    }
+}
+
+impl Sending {
+    fn next_action(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Read>> {
         if self.with_driver.is_none() {
+            self.release();
             self.take_cancelled();
             while self.here.has_room()
                 && let Some(view) = self.waiting.pop_front()
@@ -210,36 +298,6 @@ impl Side for Sending {
         self.exchange(&mut op);
         Some(Action::Submit(op))
     }
-
-    fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
-        let recalled = self.with_driver.take() == Some(Recall::Asked);
-        self.exchange(&mut op);
-        self.idle = Some(op);
-        match answer {
-            Answer::Moved(0) if self.here.left() > 0 => {
-                self.fail(Error::new(ErrorKind::WriteZero, Tried::Write));
-            }
-            Answer::Moved(_) => {}
-            other => {
-                let failure = other.error_or_dropped().with_tried(Tried::Write);
-                if !(recalled && failure.kind() == ErrorKind::Cancelled) {
-                    self.cancelled.clear();
-                    // Those sent wholly are as they are.
-                    self.release();
-                    self.fail(failure);
-                }
-            }
-        }
-    }
-
-    /// It was sent, or not; there is nothing to keep.
-    fn orphaned(&mut self, _view: &OrphanedView<Read>) {}
-
-    fn shut_down(&mut self, outcome: Result<()>) {
-        if let Ending::Now(wakers) = std::mem::replace(&mut self.ending, Ending::Over(outcome)) {
-            self.leaving.extend(wakers.into_iter().map(Leaving::Wake));
-        }
-    }
 }
 
 impl Requests for Sending {
@@ -258,21 +316,16 @@ impl Requests for Sending {
             return;
         }
         let id = packet.id();
-        let waiting = self.waiting.len();
-        for _ in 0..waiting {
-            if let Some(view) = self.waiting.pop_front() {
-                if view.packet_id() == id {
-                    self.leaving.push_back(Leaving::Fail(view, cancelled()));
-                } else {
-                    self.waiting.push_back(view);
-                }
-            }
+        let waiting = self.waiting.iter().filter(|view| view.packet_id() == id);
+        if waiting.map(BoundPacketView::len).sum::<u64>() == packet.len() && !packet.is_empty() {
+            return self.take_waiting(id);
         }
-        if self.waiting.len() == waiting {
-            self.cancelled.push(id);
-            if self.with_driver == Some(Recall::No) {
-                self.with_driver = Some(Recall::Wanted);
-            }
+        self.cancelled.push(id);
+        if self.with_driver == Some(Recall::No) {
+            self.with_driver = Some(Recall::Wanted);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use futures_core::Stream;
 use mfio::{
+    io::PacketIoExt,
     io::{NoPos, PacketIo},
     packet::Completion,
     traits::stream::AsyncRead,
@@ -302,5 +304,67 @@ fn an_error_that_is_told_once_is_not_lost() {
         let error = outcome.unwrap_err();
         assert_eq!((error.os_code(), good(&Err(error))), (Some(104), bytes.len()));
         assert_eq!(&got[..bytes.len()], bytes);
+    }
+}
+
+/// Of a stream of fragments, what nobody polled is the next receive's, and nothing twice.
+#[test]
+fn what_a_stream_of_fragments_has_not_given_out_comes_back() {
+    let object = Played::new();
+    let packet = Packet::<Write>::new_buf(4);
+    let mut stream = object.io_to_stream(NoPos, packet, VecDeque::new());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut stream).poll_next(&mut cx).is_pending());
+    assert_eq!(object.give(b"abcd"), 4);
+    drop(stream);
+    let Poll::Ready((outcome, bytes)) = poll(&mut receive(&object, 8, false)) else { panic!() };
+    assert_eq!((outcome.unwrap(), &bytes[..4]), (4, &b"abcd"[..]));
+}
+
+/// The end of the stream does not cover a hole before it.
+#[test]
+fn a_hole_is_not_covered_by_the_end() {
+    let object = Played::new();
+    let mut all: Vec<_> = (0..3).map(|_| receive(&object, 2, true)).collect();
+    all.iter_mut().for_each(|future| assert!(poll(future).is_pending()));
+    assert_eq!((object.give(b"ab"), object.give(b"cd")), (2, 2));
+    assert!(matches!(poll(&mut all[1]), Poll::Ready((Ok(2), _))));
+    drop(all.remove(0));
+    assert_eq!(object.give(b""), 0);
+    let Poll::Ready((outcome, _)) = poll(&mut all[1]) else { panic!("it has ended") };
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::OrderLost);
+}
+
+/// An outcome may come back just when the next one has arrived, and nobody has looked at that yet: another
+/// thread is on its way out of the lane.
+#[test]
+fn what_comes_back_while_somebody_is_on_his_way_out_keeps_its_place() {
+    for (exact, later) in [(4, &b"cd"[..]), (2, b"cd")] {
+        let object = Played::new();
+        let mut first = receive(&object, 2, true);
+        let mut second = receive(&object, exact, true);
+        assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+        assert_eq!(object.give(b"ab"), 2);
+        *object.pumping.lock().unwrap() = true;
+        assert_eq!(object.give(later), 2);
+        drop(first);
+        *object.pumping.lock().unwrap() = false;
+        object.change(|_| ());
+        if exact == 4 {
+            let Poll::Ready((outcome, bytes)) = poll(&mut second) else { panic!("it has ended") };
+            assert_eq!((outcome.unwrap(), &bytes[..]), (4, &b"abcd"[..]));
+        } else {
+            // It had ended: in vain, or with its bytes and a hole before them.
+            let polled = poll(&mut second);
+            let mut next = receive(&object, 2, true);
+            match poll(&mut next) {
+                Poll::Ready((Ok(_), bytes)) => assert!(
+                    bytes == b"cd"
+                        && matches!(polled, Poll::Ready((Ok(2), ref got)) if got == b"ab")
+                ),
+                Poll::Ready((Err(error), _)) => assert_eq!(error.kind(), ErrorKind::OrderLost),
+                Poll::Pending => panic!("bytes are swapped or lost: {polled:?}"),
+            }
+        }
     }
 }
