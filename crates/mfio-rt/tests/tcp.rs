@@ -450,3 +450,17 @@ fn it_is_a_stream_of_tokio() {
         });
     });
 }
+
+/// A stream of connections that was polled and let go keeps nobody from accepting.
+#[test]
+fn who_leaves_the_stream_of_connections_leaves_the_line() {
+    each(|rt| {
+        rt.block_on(async {
+            let mut listener = rt.bind("127.0.0.1:0").await.unwrap();
+            assert!(poll_once(&mut listener.next()).await.is_pending());
+            let client = rt.connect(listener.local_addr().unwrap()).await.unwrap();
+            let (_server, from) = listener.accept().await.unwrap();
+            assert_eq!(from, client.local_addr().unwrap());
+        });
+    });
+}

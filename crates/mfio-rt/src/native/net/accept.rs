@@ -23,6 +23,8 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Accepting {
     line: Line<Result<Accepted>>,
+    /// The place of the stream of connections in the line.
+    stream: Option<u64>,
     idle: Option<Box<SocketOp>>,
     with_driver: bool,
     /// To be recalled, as the listener has gone.
@@ -42,9 +44,34 @@ impl Accepting {
         if self.closed {
             return (Some(Err(Error::new(ErrorKind::Ended, Tried::Accept))), None);
         }
+        if ticket.is_none() {
+            // Who calls has a share of the listener: nobody is in the stream then, which needs all of it.
+            self.leave_stream();
+        }
         let Polled { ready, left } = self.line.poll(ticket, waker);
         self.wake.extend(left.next);
         (ready, left.unused)
+    }
+
+    /// As [`poll`](Self::poll), for the stream of connections.
+    pub(super) fn poll_stream(
+        &mut self,
+        waker: &Waker,
+    ) -> (Option<Result<Accepted>>, Option<Waker>) {
+        let mut ticket = self.stream.take();
+        let polled = self.poll(&mut ticket, waker);
+        self.stream = ticket;
+        polled
+    }
+
+    /// The stream of connections was polled, and the one who did does not wait any more.
+    fn leave_stream(&mut self) {
+        if self.stream.is_some() {
+            let mut ticket = self.stream.take();
+            // Its waker is woken, not dropped, as a lock is held: once more than it needs.
+            let left = self.line.leave(&mut ticket);
+            self.wake.extend(left.next.into_iter().chain(left.unused));
+        }
     }
 
     /// Somebody does not wait any more. If he was woken for a connection, the next one is. Gives a waker to be

@@ -27,8 +27,6 @@ pub(super) struct Listener {
     pub(super) core: Arc<Core>,
     socket: Arc<OsSocket>,
     lane: Arc<Lane<Accepting>>,
-    /// The place of the stream in the line.
-    ticket: Option<u64>,
     /// What the stream waits for first. In a lock, as a request is for one thread at a time; who has the
     /// stream to himself needs none.
     pause: Mutex<Option<Request<()>>>,
@@ -49,7 +47,7 @@ impl Listener {
         socket.set_nonblocking(core.wants_nonblocking())?;
         let socket = Arc::new(socket);
         let lane = Lane::new(core, &socket, Accepting::default());
-        Ok(Self { core: Arc::clone(core), socket, lane, ticket: None, pause: Mutex::new(None) })
+        Ok(Self { core: Arc::clone(core), socket, lane, pause: Mutex::new(None) })
     }
 
     pub(super) fn option<T>(&self, call: impl FnOnce(&Socket) -> std::io::Result<T>) -> Result<T> {
@@ -77,8 +75,7 @@ impl Listener {
                     return Poll::Ready(None);
                 }
             }
-            let (accepted, _unused) =
-                self.lane.change(|side| side.poll(&mut self.ticket, cx.waker()));
+            let (accepted, _unused) = self.lane.change(|side| side.poll_stream(cx.waker()));
             let Some(accepted) = accepted else { return Poll::Pending };
             match accepted {
                 Ok(connection) => return Poll::Ready(Some(self.stream_of(connection))),

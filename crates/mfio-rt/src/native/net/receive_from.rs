@@ -339,6 +339,11 @@ impl Side for ReceivingFrom {
         }
     }
 
+    fn lost(&mut self) {
+        self.with_driver = None;
+        self.serving = None;
+    }
+
     fn orphaned(&mut self, view: &OrphanedView<Write>) {
         let Some((number, outcome)) = &self.left else { return };
         let (number, outcome) = (*number, outcome.clone());

@@ -172,6 +172,11 @@ impl Side for SendingTo {
         }
     }
 
+    fn lost(&mut self) {
+        self.with_driver = None;
+        self.serving = None;
+    }
+
     /// It was sent, or not; there is nothing to keep.
     fn orphaned(&mut self, _view: &OrphanedView<Read>) {}
 

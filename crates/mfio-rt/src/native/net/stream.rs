@@ -78,11 +78,14 @@ impl Stream {
         .await;
         let leftover = inner.receive.look(Receiving::take_front)?;
         let socket = Arc::clone(&inner.socket);
-        // With it go the lanes, which keep the socket, too.
+        // With it go the lanes, which keep the socket, too; but a thread may be on its way out of one still.
         drop(inner);
-        let socket = Arc::into_inner(socket).ok_or(busy)?;
         socket.set_nonblocking(false)?;
-        Ok((socket.into_inner(), leftover))
+        let socket = match Arc::try_unwrap(socket) {
+            Ok(socket) => socket.into_inner(),
+            Err(shared) => shared.option(Socket::try_clone)?,
+        };
+        Ok((socket, leftover))
     }
 
     pub(super) fn socket(&self) -> &OsSocket {
