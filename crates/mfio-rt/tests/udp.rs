@@ -1,5 +1,5 @@
 //! UDP, and datagrams over Unix sockets, on every native runtime that serves sockets here.
-
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,7 +19,10 @@ use futures_util::future::join;
 use mfio::{
     backend::IoBackendExt,
     error::{ErrorKind, Result as MfioResult},
-    packet::{VectoredPacket, perms::Read},
+    packet::{
+        VectoredPacket,
+        perms::{Read, Write},
+    },
     traits::stream::{AsyncRead, AsyncWrite},
 };
 use mfio_rt::{
@@ -256,6 +259,35 @@ fn outcomes_that_nobody_took_come_again_in_order() {
                     let mut buf = [0; 4];
                     let received = other.recv_from(&mut buf).await.unwrap();
                     assert_eq!((u32::from_be_bytes(buf), received.from), (number, from));
+                }
+            });
+        });
+    });
+}
+
+/// A receive into memory of several pieces that is dropped, with the system or when it has ended, gives its datagram
+/// back in one.
+#[test]
+fn pieces_are_given_back_as_one_datagram() {
+    limited(|| {
+        on_every_runtime!(|_name, rt| {
+            rt.block_on(async {
+                let other = rt.bind_udp(HERE).await.unwrap();
+                let sender = std::net::UdpSocket::bind(HERE).unwrap();
+                for round in 0..60_u8 {
+                    let pieces = VectoredPacket::<Write, _>::from(vec![vec![0_u8; 3]; 3]);
+                    let mut receive = Box::pin(other.read_all(pieces));
+                    assert!(poll_once(&mut receive).is_pending());
+                    let sent = [round, 1, 2, 3, 4, 5, 6, 7];
+                    sender.send_to(&sent, other.local_addr().unwrap()).unwrap();
+                    if round % 3 == 0 {
+                        rt.sleep(Duration::from_millis(2)).await.unwrap();
+                    }
+                    drop(receive);
+                    let mut buf = [0; 16];
+                    let received = other.recv_from(&mut buf).await.unwrap();
+                    assert_eq!((&buf[..received.len], received.truncated), (&sent[..], false));
+                    assert_eq!(received.from, sender.local_addr().unwrap());
                 }
             });
         });

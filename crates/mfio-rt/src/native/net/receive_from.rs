@@ -176,10 +176,7 @@ impl ReceivingFrom {
         if let Some(once) = packet.min_error().and_then(told_once) {
             return self.put_in_front(number, Arrived::Error(once));
         }
-        let remembered = self.remembered.iter().position(|(other, _)| *other == number);
-        let remembered = remembered.and_then(|at| self.remembered.remove(at));
-        let origin = self.asked.remove(&number).or(remembered.map(|(_, origin)| origin));
-        let Some(origin) = origin else { return };
+        let Some(origin) = self.forget(number) else { return };
         let bytes = packet.good_slices().into_iter().flatten().flatten().copied().collect();
         self.put_in_front(number, Arrived::Datagram(bytes, origin));
     }
@@ -223,6 +220,13 @@ impl ReceivingFrom {
             self.remembered.pop_front();
         }
         self.remembered.push_back((number, origin));
+    }
+
+    /// The origin that is kept under this number, and not any more.
+    fn forget(&mut self, number: u64) -> Option<Origin> {
+        let remembered = self.remembered.iter().position(|(other, _)| *other == number);
+        let remembered = remembered.and_then(|at| self.remembered.remove(at));
+        self.asked.remove(&number).or(remembered.map(|(_, origin)| origin))
     }
 
     /// Ends the request that is being served with nothing.
@@ -347,7 +351,7 @@ impl Side for ReceivingFrom {
     fn orphaned(&mut self, view: &OrphanedView<Write>) {
         let Some((number, outcome)) = &self.left else { return };
         let (number, outcome) = (*number, outcome.clone());
-        self.asked.remove(&number);
+        self.forget(number);
         let bytes = view.good_slices().flatten().copied();
         match (self.front.get_mut(&number), outcome) {
             // Another piece of the same request.
