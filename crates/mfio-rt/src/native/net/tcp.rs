@@ -38,7 +38,7 @@ use crate::{
 /// **Cancel safety**: nothing that has arrived is lost, whatever future is dropped: see [`crate::net`].
 ///
 /// ```
-/// use mfio::{error::Result, traits::stream::{AsyncRead, AsyncWrite}};
+/// use mfio::{error::Error, traits::stream::{AsyncRead, AsyncWrite}};
 /// use mfio_rt::{NativeRt, Tcp, TcpListenerHandle, TcpStreamHandle, net::Shutdown};
 ///
 /// let rt = NativeRt::default();
@@ -50,11 +50,11 @@ use crate::{
 ///     client.shutdown(Shutdown::Write).await?;
 ///     let mut got = Vec::new();
 ///     server.read_to_end(&mut got).await?;
-///     Result::Ok(got)
+///     Ok::<_, Error>(got)
 /// })?;
 /// assert_eq!(answer, b"ping");
 /// # use mfio::backend::IoBackendExt;
-/// # Result::Ok(())
+/// # Ok::<_, Error>(())
 /// ```
 #[derive(Clone)]
 pub struct TcpStream {

@@ -27,7 +27,7 @@ use crate::{
 /// A UDP socket: see [`UdpHandle`].
 ///
 /// ```
-/// use mfio::error::Result;
+/// use mfio::error::Error;
 /// use mfio_rt::{NativeRt, Udp, UdpHandle};
 ///
 /// let rt = NativeRt::default();
@@ -37,11 +37,11 @@ use crate::{
 ///     let mut buf = [0; 16];
 ///     let received = other.recv_from(&mut buf).await?;
 ///     assert_eq!(received.from, one.local_addr()?);
-///     Result::Ok(buf[..received.len].to_vec())
+///     Ok::<_, Error>(buf[..received.len].to_vec())
 /// })?;
 /// assert_eq!(got, b"ping");
 /// # use mfio::backend::IoBackendExt;
-/// # Result::Ok(())
+/// # Ok::<_, Error>(())
 /// ```
 #[derive(Clone)]
 pub struct UdpSocket {

@@ -42,7 +42,7 @@ use crate::{
 /// words on what a drop does ([`crate::net`]).
 ///
 /// ```
-/// use mfio::{error::Result, traits::stream::{AsyncRead, AsyncWrite}};
+/// use mfio::{error::Error, traits::stream::{AsyncRead, AsyncWrite}};
 /// use mfio_rt::NativeRt;
 ///
 /// let rt = NativeRt::default();
@@ -54,7 +54,7 @@ use crate::{
 ///     client.write_all(b"ping").await?;
 ///     let mut got = [0; 4];
 ///     server.read_all(&mut got[..]).await?;
-///     Result::Ok(got)
+///     Ok::<_, Error>(got)
 /// })?;
 /// assert_eq!(&got, b"ping");
 /// # use mfio::backend::IoBackendExt;

@@ -28,7 +28,7 @@ use crate::net::{Shutdown, SocketOption, TcpStreamHandle};
 /// **Cancel safety**: nothing that has arrived is lost, whatever future is dropped: see [`crate::net`].
 ///
 /// ```
-/// use mfio::{error::Result, traits::stream::{AsyncRead, AsyncWrite}};
+/// use mfio::{error::Error, traits::stream::{AsyncRead, AsyncWrite}};
 /// use mfio_rt::{Tcp, TcpListenerHandle, TcpStreamHandle, net::Shutdown, virt::VirtRt};
 ///
 /// let rt = VirtRt::builder().seed(7).build();
@@ -40,11 +40,11 @@ use crate::net::{Shutdown, SocketOption, TcpStreamHandle};
 ///     client.shutdown(Shutdown::Write).await?;
 ///     let mut got = Vec::new();
 ///     server.read_to_end(&mut got).await?;
-///     Result::Ok(got)
+///     Ok::<_, Error>(got)
 /// })?;
 /// assert_eq!(answer, b"ping");
 /// # use mfio::backend::IoBackendExt;
-/// # Result::Ok(())
+/// # Ok::<_, Error>(())
 /// ```
 #[derive(Clone)]
 pub struct TcpStream {
