@@ -318,6 +318,31 @@ fn what_is_given_back_goes_to_whoever_waits() {
     });
 }
 
+/// A receive that is dropped before it was served gives nothing back: not what an earlier one was given.
+#[test]
+fn what_was_delivered_does_not_come_again() {
+    limited(|| {
+        on_every_runtime!(|_name, rt| {
+            rt.block_on(async {
+                let (one, other) = pair(&rt).await;
+                let to = other.local_addr().unwrap();
+                one.send_to(b"once", to).await.unwrap();
+                let mut buf = [0; 8];
+                assert_eq!(other.recv_from(&mut buf).await.unwrap().len, 4);
+                let mut served = Box::pin(other.recv_from_owned(vec![0; 8]));
+                let mut waiting = Box::pin(other.recv_from_owned(vec![0; 8]));
+                assert!(poll_once(&mut served).is_pending());
+                assert!(poll_once(&mut waiting).is_pending());
+                drop(waiting);
+                rt.sleep(Duration::from_millis(5)).await.unwrap();
+                assert!(poll_once(&mut served).is_pending());
+                one.send_to(b"another", to).await.unwrap();
+                assert_eq!(served.await.0.unwrap().len, 7);
+            });
+        });
+    });
+}
+
 /// A peer that is not there is told once, and not to a receive that was dropped.
 #[test]
 fn a_refusal_is_told_once_and_not_lost() {

@@ -277,6 +277,7 @@ impl ReceivingFrom {
         match leaving {
             Leaving::Fail(view, error) => {
                 view.set_hint(NO_NUMBER);
+                self.left = None;
                 Action::Fail(view, error)
             }
             Leaving::Nothing(piece, error) => {
