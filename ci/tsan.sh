@@ -16,7 +16,8 @@ export RUSTFLAGS="-Zsanitizer=thread -Zexternal-clangrt $link" MFIO_TEST_LIMIT_S
 export TSAN_OPTIONS="allocator_may_return_null=1 suppressions=$PWD/ci/tsan.suppressions"
 build_std=(-Zbuild-std=std,panic_unwind,test --target "$HOST")
 
-# Tests of one thread: there is nothing to race with. A test that is new is run, until it is named here.
+# Left out: tests of one thread, where there is nothing to race with, and those (api, differential) whose
+# threads do what other tests here have them do. A test that is new is run, until it is named here.
 ONE_THREAD=(
     api compat loom packets_model vectored                                   # mfio
     conformance_catches differential refused_enter virt virt_model virt_names # mfio-rt
