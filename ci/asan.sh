@@ -9,4 +9,7 @@ export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" MFIO_TEST_LIMIT_S=180
 export ASAN_OPTIONS=allocator_may_return_null=1
 # Documentation tests are left out: rustdoc would need the flags too, and adds no new code.
 canary_must_die leak "LeakSanitizer" --target "$HOST"
-cargo_test --no-fail-fast --workspace --lib --bins --tests --target "$HOST" -- "${OWN_EXECUTOR_ONLY[@]}"
+# Left out: what measures resident memory, of which the sanitizer keeps what was freed, and what forgets
+# futures for good, which is a leak of its own.
+cargo_test --no-fail-fast --workspace --lib --bins --tests --target "$HOST" -- "${OWN_EXECUTOR_ONLY[@]}" \
+    --skip a_million_in_all_that_are_dropped --skip forgotten_waits_harm_nobody

@@ -303,7 +303,7 @@ async fn nested<R: Runtime>(rt: &R) {
             let _ = say.send(read.unwrap_err().kind());
         })))
     };
-    let mut sleep = pin!(rt.sleep(Duration::from_micros(100)));
+    let mut sleep = pin!(rt.sleep(Duration::from_millis(50)));
     assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     let refusal = loop {
         rt.sleep(Duration::from_millis(1)).await.unwrap();

@@ -194,6 +194,9 @@ async fn numbered(rt: &impl Time, one: &UdpSocket, to: SocketAddr, count: u32) {
 #[test]
 fn receives_that_are_dropped_lose_no_datagram() {
     const COUNT: u32 = 400;
+    if cfg!(mfio_assume_linear_types) {
+        return println!("skipped: it drops borrowed futures, which that promise excludes");
+    }
     limited(|| {
         on_every_runtime!(|_name, rt| {
             rt.block_on(async {
@@ -459,6 +462,9 @@ fn unix_datagrams_keep_their_order_and_a_sender_waits_for_room() {
 
 #[test]
 fn a_pair_of_unix_datagram_sockets_loses_nothing_to_drops() {
+    if cfg!(mfio_assume_linear_types) {
+        return println!("skipped: it drops borrowed futures, which that promise excludes");
+    }
     limited(|| {
         on_every_runtime!(|_name, rt| {
             rt.block_on(async {

@@ -19,7 +19,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let addr: SocketAddr = args.text("addr", "").parse()?;
     let connections = args.number("connections", 1)?;
     let (size, trips) = (usize::try_from(args.number("size", 64)?)?, args.number("trips", 10_000)?);
-    ensure!(size > 0 && trips >= connections, "--size 1 or more, --trips at least one a connection");
+    ensure!(
+        size > 0 && trips >= connections,
+        "--size 1 or more, --trips at least one a connection"
+    );
     let poll = epoll::create(CreateFlags::CLOEXEC)?;
     let mut open = Vec::new();
     for index in 0..connections {

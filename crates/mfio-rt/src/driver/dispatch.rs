@@ -58,7 +58,7 @@ impl<P: Poller> Dispatch<P> {
 
     /// Takes the request back if it waits; what a thread has begun runs to its end.
     pub(crate) fn cancel(&mut self, id: RequestId, hint: u64, ended: &mut Ended) {
-        let before = ended.len();
+        let mut before = ended.len();
         self.counters.cancels += 1;
         let found = match hint & (POOL_HINT | READY_HINT) {
             0 => self.timer.cancel(id, hint, ended),
@@ -67,6 +67,9 @@ impl<P: Poller> Dispatch<P> {
             _ => false,
         };
         if !found {
+            // It may be between two places: put off, and due again.
+            self.collect(ended);
+            before = ended.len();
             self.timer.cancel_all(id, ended);
             self.table.cancel_all(id, ended);
             self.pool.cancel_all(id, ended);

@@ -12,7 +12,7 @@ thread_local! {
 }
 
 /// Calls `poll`, with `core` as the current one meanwhile.
-#[inline]
+#[inline(always)]
 pub(super) fn around(core: &Arc<Core>, poll: &mut dyn FnMut()) {
     let _outer = Outer(CURRENT.replace(core));
     poll();

@@ -61,6 +61,7 @@ macro_rules! backend_of_core {
                 Some(&self.$($field.)?core.container)
             }
 
+            #[inline]
             fn around_poll(&self, poll: &mut dyn FnMut()) {
                 $crate::native::current::around(&self.$($field.)?core, poll);
             }

@@ -115,7 +115,8 @@ where
     }
 }
 
-/// Polls the user's future with the backend's hook around it.
+/// Polls the user's future with the backend's hook around it. Inlined with the hook, or each poll is two calls more.
+#[inline(always)]
 fn poll_around<T, H, F>(backend: &T, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output>
 where
     T: IoBackend<H> + ?Sized,

@@ -110,8 +110,7 @@ fn receive(object: &Played, len: usize, exact: bool) -> Receive<'_> {
             let (outcome, bytes) = object.read_all(vec![0; len]).await;
             (outcome.map(|()| len), bytes)
         } else {
-            let mut bytes = vec![0; len];
-            (object.read(&mut bytes[..]).await, bytes)
+            object.read_some(vec![0; len]).await
         }
     })
 }
