@@ -92,11 +92,16 @@ pub(crate) enum Finish {
     HandOut,
 }
 
-/// Whether progress is kept of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Parts {
-    Whole,
-    Counted,
+/// The word that somebody saw who could not finish at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen(usize);
+
+impl Seen {
+    /// Whether progress is kept. That is said before a packet can be in several hands, and not taken back.
+    #[inline]
+    pub(crate) fn in_parts(self) -> bool {
+        self.0 & IN_PARTS != 0
+    }
 }
 
 /// What `abandon` found.
@@ -240,33 +245,31 @@ impl State {
     }
 
     /// Finish the only fragment there ever was, where all is good and nobody waits yet: most of those that
-    /// end at once. Else [`finish`](Self::finish) is to follow.
+    /// end at once. Else [`finish`](Self::finish) is to follow, with what was seen.
     #[inline]
-    pub(crate) fn finish_at_once(&self) -> Result<(), Parts> {
+    pub(crate) fn finish_at_once(&self) -> Result<(), Seen> {
         let word = self.word.load(Ordering::Acquire);
         if word == ONE && self.exchange(ONE, 0).is_ok() {
             return Ok(());
         }
-        // Said before the packet could be in several hands, and not taken back.
-        Err(if word & IN_PARTS == 0 { Parts::Whole } else { Parts::Counted })
+        Err(Seen(word))
     }
 
     /// Finish one fragment, and wake the observer after the last. Only the fragment's owner may, once.
     #[inline]
-    pub(crate) fn finish(&self) -> Finish {
-        self.finish_any(ORPHANED | HANDS_OUT)
+    pub(crate) fn finish(&self, seen: Seen) -> Finish {
+        self.finish_any(seen.0, ORPHANED | HANDS_OUT)
     }
 
     /// As [`finish`](Self::finish), for a fragment that was handed out.
     pub(crate) fn let_go(&self) -> Finish {
-        self.finish_any(ORPHANED)
+        self.finish_any(self.word.load(Ordering::Acquire), ORPHANED)
     }
 
     /// [`finish`](Self::finish), in whatever state the packet is. With one of the bits `kept` set, the
     /// fragment goes on to count.
     #[inline(never)]
-    fn finish_any(&self, kept: usize) -> Finish {
-        let mut word = self.word.load(Ordering::Acquire);
+    fn finish_any(&self, mut word: usize, kept: usize) -> Finish {
         // The observer may be exchanging its waker or abandoning at this moment.
         while word & kept == 0 {
             let takes = fragments(word) == 1 && word & WAKER != 0;

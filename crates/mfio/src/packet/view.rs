@@ -13,7 +13,7 @@ use super::{
     perms::{Drainable, Fillable, PacketPerms, Write},
     pool,
     segments::ScatteredView,
-    state::{Finish, Parts},
+    state::Finish,
 };
 use crate::error::{Error, ErrorKind, Tried};
 
@@ -348,12 +348,9 @@ unsafe fn finish_as<P: PacketPerms>(
     if good < len {
         header.state.fail(start + good, rest());
     }
-    let in_order = match header.state.finish_at_once() {
-        Ok(()) => return Ended::Delivered,
-        Err(Parts::Whole) => false,
-        Err(Parts::Counted) => count_part(header, start, len, good),
-    };
-    match header.state.finish() {
+    let Err(seen) = header.state.finish_at_once() else { return Ended::Delivered };
+    let in_order = seen.in_parts() && count_part(header, start, len, good);
+    match header.state.finish(seen) {
         Finish::Delivered => Ended::Delivered,
         // SAFETY: the fragment still counts and is passed on; the rest was told by the caller.
         kept => unsafe { keep_part(Part { packet, start, len, good, in_order }, kept, rest()) },
