@@ -19,7 +19,7 @@ const SEND: u64 = 1 << 32;
 
 impl Connection {
     fn receive(&mut self, index: u64) -> squeue::Entry {
-        let len = BUFFER_BYTES as u32;
+        let len = u32::try_from(BUFFER_BYTES).unwrap_or(u32::MAX);
         opcode::Recv::new(Fd(self.stream.as_raw_fd()), self.buffer.as_mut_ptr(), len)
             .build()
             .user_data(index)
