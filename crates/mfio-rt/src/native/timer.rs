@@ -71,7 +71,7 @@ impl std::fmt::Debug for Clock {
     }
 }
 
-/// The wait for a point in time. See [`Time::sleep_until`](crate::Time::sleep_until).
+/// The wait for a point in time. See [`Time::sleep_until`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep(Request<()>);

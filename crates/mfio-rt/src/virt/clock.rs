@@ -191,7 +191,7 @@ impl Time for Clock {
     time_of_shared!(|clock| &clock.shared);
 }
 
-/// The wait for a point in virtual time. See [`Time::sleep_until`](crate::Time::sleep_until).
+/// The wait for a point in virtual time. See [`Time::sleep_until`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
     shared: Arc<Shared>,

@@ -17,7 +17,7 @@
 //!   Only these traits wait so: [`AsyncRead`](crate::traits::stream::AsyncRead) and
 //!   [`AsyncWrite`](crate::traits::stream::AsyncWrite) on the same cursor do not, so flush before you change over.
 //! - **Closing flushes**, and then tells a stream that nothing more is written
-//!   ([`ShutdownWrite`](crate::traits::stream::ShutdownWrite)): the peer of a socket reads to its end. A cursor has
+//!   ([`ShutdownWrite`]): the peer of a socket reads to its end. A cursor has
 //!   nothing to shut down.
 //! - **Dropping gives back.** What a stream read ahead returns to it, for the next reader.
 //!
