@@ -30,10 +30,13 @@ use mfio::{
 };
 
 use super::lane::{Action, Side};
-use crate::driver::{
-    op::Answer,
-    socket::{Piece, Pieces, SocketOp, SocketWork},
-    sys::{Origin, OsSocket},
+use crate::{
+    driver::{
+        op::Answer,
+        socket::{Piece, Pieces, SocketOp, SocketWork},
+        sys::{Origin, OsSocket},
+    },
+    stream_order::{NO_NUMBER, told_once},
 };
 
 /// Origins of datagrams whose requests did not ask for them, at most. Only futures that are ready and wait to be
@@ -96,9 +99,6 @@ enum Leaving {
     Nothing(Piece<Write>, Error),
 }
 
-/// The number of a request that got nothing.
-const NO_NUMBER: u64 = 0;
-
 fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, Tried::Read)
 }
@@ -106,12 +106,6 @@ fn cancelled() -> Error {
 /// What the rest of a request says that is longer than its datagram.
 fn end_of_datagram() -> Error {
     Error::new(ErrorKind::UnexpectedEof, Tried::Read)
-}
-
-/// An error that the system tells once, so that it is not to be lost.
-fn told_once(error: Error) -> Option<Error> {
-    let kept = error.os_code().is_some() && error.kind() != ErrorKind::Cancelled;
-    kept.then_some(error)
 }
 
 impl ReceivingFrom {
