@@ -16,6 +16,7 @@ mod send_to;
 mod stream;
 mod tcp;
 mod tcp_listener;
+mod turn;
 mod udp;
 mod unix;
 mod unix_datagram;

@@ -19,6 +19,7 @@ use mfio::{
 };
 
 use super::lane::{Action, Requests, Side};
+use super::turn::Turn;
 use crate::{
     driver::{
         op::Answer,
@@ -34,9 +35,7 @@ pub(super) struct Receiving {
     /// The request that is being served, while it is not with the driver.
     here: Pieces<Write>,
     serving: Option<Serving>,
-    /// The operation, for the next use.
-    idle: Option<Box<SocketOp>>,
-    with_driver: Option<Recall>,
+    turn: Turn,
     /// What leaves next.
     leaving: VecDeque<Leaving>,
     order: StreamOrder,
@@ -58,13 +57,6 @@ struct Serving {
     cancelled: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Recall {
-    No,
-    Wanted,
-    Asked,
-}
-
 enum Leaving {
     /// With the number of its request.
     End(Piece<Write>, Error, u64),
@@ -82,8 +74,7 @@ impl Receiving {
             waiting: VecDeque::new(),
             here: Pieces::new(),
             serving: None,
-            idle: None,
-            with_driver: None,
+            turn: Turn::default(),
             leaving: VecDeque::new(),
             order: StreamOrder::new(front),
             orphan: Vec::new(),
@@ -97,7 +88,7 @@ impl Receiving {
     /// From now on nothing is served any more.
     pub(super) fn close(&mut self) {
         self.closed = true;
-        self.recall();
+        self.turn.recall();
     }
 
     /// Whether nothing is on its way any more. If not, `waker` hears of it.
@@ -108,7 +99,7 @@ impl Receiving {
     }
 
     fn is_idle(&self) -> bool {
-        let is_here = self.with_driver.is_none() && self.serving.is_none();
+        let is_here = !self.turn.is_out() && self.serving.is_none();
         is_here && self.leaving.is_empty() && !self.busy
     }
 
@@ -125,12 +116,6 @@ impl Receiving {
     fn exchange(&mut self, op: &mut SocketOp) {
         if let SocketWork::Receive(pieces) = &mut op.work {
             std::mem::swap(pieces, &mut self.here);
-        }
-    }
-
-    fn recall(&mut self) {
-        if self.with_driver == Some(Recall::No) {
-            self.with_driver = Some(Recall::Wanted);
         }
     }
 
@@ -239,14 +224,13 @@ impl Side for Receiving {
     }
 
     fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
-        let recalled = self.with_driver.take() == Some(Recall::Asked);
         self.exchange(&mut op);
-        self.idle = Some(op);
+        let recalled = self.turn.arrive(op);
         self.received(answer, recalled);
     }
 
     fn lost(&mut self) {
-        self.with_driver = None;
+        self.turn.lose();
         self.serving = None;
     }
 
@@ -266,7 +250,7 @@ impl Side for Receiving {
         };
         if more {
             // What is being served must not get later bytes.
-            self.recall();
+            self.turn.recall();
         }
     }
 
@@ -279,13 +263,8 @@ impl Receiving {
             if let Some(leaving) = self.leaving.pop_front() {
                 return Some(self.leave(leaving));
             }
-            match &mut self.with_driver {
-                Some(recall @ Recall::Wanted) => {
-                    *recall = Recall::Asked;
-                    return Some(Action::Recall);
-                }
-                Some(_) => return None,
-                None => {}
+            if self.turn.is_out() {
+                return self.turn.asks().then_some(Action::Recall);
             }
             if self.serving.is_none() {
                 let Some(view) = self.waiting.pop_front() else {
@@ -295,10 +274,7 @@ impl Receiving {
                 self.here.push(view);
             }
             if self.serve() {
-                self.with_driver = Some(Recall::No);
-                let mut op = self.idle.take().unwrap_or_else(|| {
-                    SocketOp::new(Arc::clone(socket), SocketWork::Receive(Pieces::new()))
-                });
+                let mut op = self.turn.leave(socket, || SocketWork::Receive(Pieces::new()));
                 self.exchange(&mut op);
                 return Some(Action::Submit(op));
             }
@@ -313,20 +289,20 @@ impl Requests for Receiving {
 
     fn cancel(&mut self, packet: &Packet<Write>) {
         if packet.has_ended() || packet.undelivered().is_some() {
-            if self.with_driver.is_none() {
+            if !self.turn.is_out() {
                 // What has begun to be filled comes after what is given back.
                 let begun = self.here.unfill();
                 self.order.put_first(&begun);
             }
             if self.order.dropped(packet) {
-                self.recall();
+                self.turn.recall();
             }
             return;
         }
         let id = packet.id();
         if let Some(serving) = self.serving.as_mut().filter(|serving| serving.packet == Some(id)) {
             serving.cancelled = true;
-            self.recall();
+            self.turn.recall();
         }
         for _ in 0..self.waiting.len() {
             if let Some(view) = self.waiting.pop_front() {

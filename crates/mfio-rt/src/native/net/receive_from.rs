@@ -30,6 +30,7 @@ use mfio::{
 };
 
 use super::lane::{Action, Side};
+use super::turn::Turn;
 use crate::{
     driver::{
         op::Answer,
@@ -49,9 +50,7 @@ pub(super) struct ReceivingFrom {
     /// The memory of the request that is being served, while it is not with the driver.
     here: Pieces<Write>,
     serving: Option<Serving>,
-    /// The operation, for the next use.
-    idle: Option<Box<SocketOp>>,
-    with_driver: Option<Recall>,
+    turn: Turn,
     /// What leaves next.
     leaving: VecDeque<Leaving>,
     /// By number.
@@ -76,13 +75,6 @@ struct Serving {
     packet: PacketId,
     origin: bool,
     cancelled: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Recall {
-    No,
-    Wanted,
-    Asked,
 }
 
 /// What came from the system and belongs to nobody.
@@ -114,8 +106,7 @@ impl ReceivingFrom {
             waiting: VecDeque::new(),
             here: Pieces::new(),
             serving: None,
-            idle: None,
-            with_driver: None,
+            turn: Turn::default(),
             leaving: VecDeque::new(),
             front: BTreeMap::new(),
             last: NO_NUMBER,
@@ -129,7 +120,7 @@ impl ReceivingFrom {
     /// From now on nothing is served any more.
     pub(super) fn close(&mut self) {
         self.closed = true;
-        self.recall();
+        self.turn.recall();
     }
 
     /// Takes a request, which may ask for the origin.
@@ -153,7 +144,7 @@ impl ReceivingFrom {
         }
         if let Some(serving) = self.serving.as_mut().filter(|serving| serving.packet == id) {
             serving.cancelled = true;
-            self.recall();
+            self.turn.recall();
         }
         for _ in 0..self.waiting.len() {
             let Some(asking) = self.waiting.pop_front() else { break };
@@ -178,13 +169,7 @@ impl ReceivingFrom {
     fn put_in_front(&mut self, number: u64, arrived: Arrived) {
         self.front.insert(number, arrived);
         // What is being served must not get a later one.
-        self.recall();
-    }
-
-    fn recall(&mut self) {
-        if self.with_driver == Some(Recall::No) {
-            self.with_driver = Some(Recall::Wanted);
-        }
+        self.turn.recall();
     }
 
     /// The memory of the request that is being served goes to `op`, or comes back from it.
@@ -297,13 +282,8 @@ impl Side for ReceivingFrom {
             if let Some(leaving) = self.leaving.pop_front() {
                 return Some(self.leave(leaving));
             }
-            match &mut self.with_driver {
-                Some(recall @ Recall::Wanted) => {
-                    *recall = Recall::Asked;
-                    return Some(Action::Recall);
-                }
-                Some(_) => return None,
-                None => {}
+            if self.turn.is_out() {
+                return self.turn.asks().then_some(Action::Recall);
             }
             if self.serving.is_none() {
                 let Asking { view, origin } = self.waiting.pop_front()?;
@@ -311,10 +291,8 @@ impl Side for ReceivingFrom {
                 self.here.push(view);
             }
             if self.serve() {
-                self.with_driver = Some(Recall::No);
-                let work = || SocketWork::ReceiveFrom(Pieces::new(), None);
-                let op = self.idle.take();
-                let mut op = op.unwrap_or_else(|| SocketOp::new(Arc::clone(socket), work()));
+                let mut op =
+                    self.turn.leave(socket, || SocketWork::ReceiveFrom(Pieces::new(), None));
                 self.exchange(&mut op);
                 return Some(Action::Submit(op));
             }
@@ -322,9 +300,8 @@ impl Side for ReceivingFrom {
     }
 
     fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
-        let recalled = self.with_driver.take() == Some(Recall::Asked);
         let origin = self.exchange(&mut op);
-        self.idle = Some(op);
+        let recalled = self.turn.arrive(op);
         match (answer, origin) {
             (Answer::Moved(_), Some(origin)) => self.received(Ok(origin)),
             (other, _) => {
@@ -339,7 +316,7 @@ impl Side for ReceivingFrom {
     }
 
     fn lost(&mut self) {
-        self.with_driver = None;
+        self.turn.lose();
         self.serving = None;
     }
 

@@ -13,6 +13,7 @@ use mfio::{
 };
 
 use super::lane::{Action, Requests, Side};
+use super::turn::Turn;
 use crate::driver::{
     op::Answer,
     socket::{Piece, Pieces, SocketOp, SocketWork},
@@ -24,9 +25,7 @@ pub(super) struct Sending {
     waiting: VecDeque<BoundPacketView<Read>>,
     /// What is being sent, while it is not with the driver.
     here: Pieces<Read>,
-    /// The operation, for the next use.
-    idle: Option<Box<SocketOp>>,
-    with_driver: Option<Recall>,
+    turn: Turn,
     leaving: VecDeque<Leaving>,
     /// Those whose end was asked for while they were being sent.
     cancelled: Vec<PacketId>,
@@ -39,13 +38,6 @@ pub(super) struct Sending {
     busy: bool,
     /// Who waits until everything has left.
     settling: Option<Waker>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Recall {
-    No,
-    Wanted,
-    Asked,
 }
 
 enum Leaving {
@@ -73,8 +65,7 @@ impl Sending {
         Self {
             waiting: VecDeque::new(),
             here: Pieces::new(),
-            idle: None,
-            with_driver: None,
+            turn: Turn::default(),
             leaving: VecDeque::new(),
             cancelled: Vec::new(),
             begun: None,
@@ -93,7 +84,7 @@ impl Sending {
     }
 
     fn is_idle(&self) -> bool {
-        self.with_driver.is_none()
+        !self.turn.is_out()
             && self.leaving.is_empty()
             && self.waiting.is_empty()
             && self.here.is_empty()
@@ -214,9 +205,8 @@ impl Side for Sending {
     }
 
     fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
-        let recalled = self.with_driver.take() == Some(Recall::Asked);
         self.exchange(&mut op);
-        self.idle = Some(op);
+        let recalled = self.turn.arrive(op);
         // Those sent wholly are as they are, whatever came then.
         self.release();
         match answer {
@@ -234,7 +224,7 @@ impl Side for Sending {
     }
 
     fn lost(&mut self) {
-        self.with_driver = None;
+        self.turn.lose();
         // It is not known what has left.
         self.broken = Some(Error::new(ErrorKind::Dropped, Tried::Write));
     }
@@ -251,7 +241,7 @@ impl Side for Sending {
 
 impl Sending {
     fn next_action(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Read>> {
-        if self.with_driver.is_none() {
+        if !self.turn.is_out() {
             self.release();
             self.take_cancelled();
             while self.here.has_room()
@@ -271,12 +261,8 @@ impl Sending {
                 Leaving::Wake(waker) => Action::Wake(waker),
             });
         }
-        if let Some(recall) = &mut self.with_driver {
-            if *recall != Recall::Wanted {
-                return None;
-            }
-            *recall = Recall::Asked;
-            return Some(Action::Recall);
+        if self.turn.is_out() {
+            return self.turn.asks().then_some(Action::Recall);
         }
         if self.here.is_empty() {
             return match std::mem::replace(&mut self.ending, Ending::Open) {
@@ -290,11 +276,7 @@ impl Sending {
                 }
             };
         }
-        self.with_driver = Some(Recall::No);
-        let mut op = self
-            .idle
-            .take()
-            .unwrap_or_else(|| SocketOp::new(Arc::clone(socket), SocketWork::Send(Pieces::new())));
+        let mut op = self.turn.leave(socket, || SocketWork::Send(Pieces::new()));
         self.exchange(&mut op);
         Some(Action::Submit(op))
     }
@@ -321,9 +303,7 @@ impl Requests for Sending {
             return self.take_waiting(id);
         }
         self.cancelled.push(id);
-        if self.with_driver == Some(Recall::No) {
-            self.with_driver = Some(Recall::Wanted);
-        }
+        self.turn.recall();
     }
 }
 

@@ -12,6 +12,7 @@ use mfio::{
 use socket2::SockAddr;
 
 use super::lane::{Action, Side};
+use super::turn::Turn;
 use crate::driver::{
     op::Answer,
     socket::{Piece, Pieces, SocketOp, SocketWork},
@@ -24,9 +25,7 @@ pub(super) struct SendingTo {
     /// The memory of the request that is being served, while it is not with the driver.
     here: Pieces<Read>,
     serving: Option<Serving>,
-    /// The operation, for the next use.
-    idle: Option<Box<SocketOp>>,
-    with_driver: Option<Recall>,
+    turn: Turn,
     leaving: VecDeque<Leaving>,
 }
 
@@ -41,13 +40,6 @@ struct Serving {
     packet: PacketId,
     to: Option<SockAddr>,
     cancelled: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Recall {
-    No,
-    Wanted,
-    Asked,
 }
 
 enum Leaving {
@@ -65,8 +57,7 @@ impl SendingTo {
             waiting: VecDeque::new(),
             here: Pieces::new(),
             serving: None,
-            idle: None,
-            with_driver: None,
+            turn: Turn::default(),
             leaving: VecDeque::new(),
         }
     }
@@ -86,9 +77,7 @@ impl SendingTo {
         let id = packet.id();
         if let Some(serving) = self.serving.as_mut().filter(|serving| serving.packet == id) {
             serving.cancelled = true;
-            if self.with_driver == Some(Recall::No) {
-                self.with_driver = Some(Recall::Wanted);
-            }
+            self.turn.recall();
         }
         for _ in 0..self.waiting.len() {
             let Some(asking) = self.waiting.pop_front() else { break };
@@ -127,13 +116,8 @@ impl Side for SendingTo {
                 Some(Leaving::Fail(view, error)) => return Some(Action::Fail(view, error)),
                 None => {}
             }
-            match &mut self.with_driver {
-                Some(recall @ Recall::Wanted) => {
-                    *recall = Recall::Asked;
-                    return Some(Action::Recall);
-                }
-                Some(_) => return None,
-                None => {}
+            if self.turn.is_out() {
+                return self.turn.asks().then_some(Action::Recall);
             }
             if self.serving.is_none() {
                 let Asking { view, to } = self.waiting.pop_front()?;
@@ -145,10 +129,7 @@ impl Side for SendingTo {
             } else if !self.here.fits_one_call() {
                 self.end(error(ErrorKind::LimitReached));
             } else {
-                self.with_driver = Some(Recall::No);
-                let work = || SocketWork::SendTo(Pieces::new(), None);
-                let op = self.idle.take();
-                let mut op = op.unwrap_or_else(|| SocketOp::new(Arc::clone(socket), work()));
+                let mut op = self.turn.leave(socket, || SocketWork::SendTo(Pieces::new(), None));
                 self.exchange(&mut op);
                 return Some(Action::Submit(op));
             }
@@ -156,9 +137,8 @@ impl Side for SendingTo {
     }
 
     fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
-        let recalled = self.with_driver.take() == Some(Recall::Asked);
         self.exchange(&mut op);
-        self.idle = Some(op);
+        let recalled = self.turn.arrive(op);
         match answer {
             // Systems send a datagram whole; whatever one left out is an error of the request.
             Answer::Moved(_) => self.end(error(ErrorKind::WriteZero)),
@@ -173,7 +153,7 @@ impl Side for SendingTo {
     }
 
     fn lost(&mut self) {
-        self.with_driver = None;
+        self.turn.lose();
         self.serving = None;
     }
 
