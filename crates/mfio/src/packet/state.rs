@@ -245,7 +245,7 @@ impl State {
     }
 
     /// Finish the only fragment there ever was, where all is good and nobody waits yet: most of those that
-    /// end at once. Else [`finish`](Self::finish) is to follow.
+    /// end at once. Else [`finish`](Self::finish) is to follow, with what was seen.
     #[inline]
     pub(crate) fn finish_at_once(&self) -> Result<(), Seen> {
         let word = self.word.load(Ordering::Acquire);
@@ -257,8 +257,8 @@ impl State {
 
     /// Finish one fragment, and wake the observer after the last. Only the fragment's owner may, once.
     #[inline]
-    pub(crate) fn finish(&self) -> Finish {
-        self.finish_any(self.word.load(Ordering::Acquire), ORPHANED | HANDS_OUT)
+    pub(crate) fn finish(&self, seen: Seen) -> Finish {
+        self.finish_any(seen.0, ORPHANED | HANDS_OUT)
     }
 
     /// As [`finish`](Self::finish), for a fragment that was handed out.

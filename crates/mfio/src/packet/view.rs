@@ -350,7 +350,7 @@ unsafe fn finish_as<P: PacketPerms>(
     }
     let Err(seen) = header.state.finish_at_once() else { return Ended::Delivered };
     let in_order = seen.in_parts() && count_part(header, start, len, good);
-    match header.state.finish() {
+    match header.state.finish(seen) {
         Finish::Delivered => Ended::Delivered,
         // SAFETY: the fragment still counts and is passed on; the rest was told by the caller.
         kept => unsafe { keep_part(Part { packet, start, len, good, in_order }, kept, rest()) },
