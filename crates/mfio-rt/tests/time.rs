@@ -165,6 +165,7 @@ fn an_earlier_deadline_of_another_thread_is_not_slept_over() {
             });
             // It drives all the while, and its own deadline is far.
             let mut far = rt.sleep(HOUR);
+            let mut kept = None;
             rt.block_on(poll_fn(|cx| {
                 assert!(Pin::new(&mut far).poll(cx).is_pending());
                 if other.is_finished() {
@@ -173,9 +174,10 @@ fn an_earlier_deadline_of_another_thread_is_not_slept_over() {
                 // Woken by nothing but what it drives, it looks again now and then.
                 let mut soon = rt.sleep(MS);
                 let _ = Pin::new(&mut soon).poll(cx);
-                std::mem::forget(soon);
+                kept = Some(soon);
                 Poll::Pending
             }));
+            drop(kept);
             other.join().unwrap();
         }
     });
