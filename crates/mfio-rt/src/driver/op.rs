@@ -334,6 +334,8 @@ impl<P: PacketPerms, F> Transfer<P, F> {
             Answer::Bytes { good, rest } => (good.min(self.done), rest),
             other => (self.done, other.error_or_dropped()),
         };
+        // First: whoever is woken by the outcome may close the file, which nothing uses any more.
+        drop(self.file);
         // SAFETY: `done`, which bounds `good`, grows in `moved` alone, by bytes that the system
         // moved; and the operation has ended, so nothing else touches the memory.
         // What nobody waits for is dropped: the same bytes can be read from the file again.
@@ -357,6 +359,7 @@ impl<P: PacketPerms, F> ListTransfer<P, F> {
             Answer::Bytes { good, rest } => (good.min(self.done), rest),
             other => (self.done, other.error_or_dropped()),
         };
+        drop(self.file); // first, as in `finish`
         // SAFETY: as in `finish`, piece by piece: `done` counts through them in order.
         unsafe { self.view.complete(good, rest) };
     }
@@ -389,3 +392,6 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,10 @@ impl Task {
 
     /// As [`Op::finish`].
     pub(crate) fn finish(self, answer: Answer) {
-        self.reply.send(match answer {
+        let Self { work, reply } = self;
+        // First: whoever is woken by the reply may close the file, which nothing uses any more.
+        drop(work);
+        reply.send(match answer {
             Answer::Value(value) => Ok(value),
             other => Err(other.error_or_dropped()),
         });
