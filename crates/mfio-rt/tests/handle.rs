@@ -239,6 +239,27 @@ async fn serve_others<R: Runtime>(rt: &R, dir: &Path) {
     }
 }
 
+/// A wake through the handle's waker, and through no other, from inside the poll that waits for it: the drive
+/// which follows in the same turn takes the signal, and must not take the news with it.
+#[test]
+fn what_the_handles_waker_says_while_a_turn_runs_is_not_lost() {
+    in_every_loop!(|rt, _dir| async {
+        let waker = rt.polling_handle().unwrap().waker;
+        for _ in 0..10 {
+            let mut said = false;
+            poll_fn(|_| {
+                if !said {
+                    said = true;
+                    waker.wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(())
+            })
+            .await;
+        }
+    });
+}
+
 /// Whether the handle is, or soon becomes, readable.
 fn expect_readable(backend: &impl IoBackend) {
     let polling = backend.polling_handle().unwrap();

@@ -17,7 +17,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::Waker,
+    task::{Wake, Waker},
 };
 
 use mfio::{
@@ -60,7 +60,11 @@ pub(crate) struct Core {
     /// Set when the runtime goes while somebody else has the driver: whoever has it ends it.
     ending: AtomicBool,
     signal: Signal,
+    /// Raises the signal.
     waker: Waker,
+    /// What foreign loops wake.
+    bell: Arc<Bell>,
+    bell_waker: Waker,
     handle: OnceLock<OsHandle>,
     /// Requests that were carried out in the submitting thread.
     inline: AtomicU64,
@@ -93,12 +97,15 @@ impl Core {
         let signal = driver.signal().clone();
         let name = driver.name();
         let wants_nonblocking = driver.wants_nonblocking();
+        let bell = Arc::new(Bell { rung: AtomicBool::new(false), signal: signal.clone() });
         Arc::new_cyclic(|weak| Self {
             cell: cell(Engine { driver, ended: Ended::new() }),
             inbox: Mutex::new(Inbox::default()),
             has_mail: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             waker: signal.waker(),
+            bell_waker: Waker::from(Arc::clone(&bell)),
+            bell,
             container: container(Box::pin(Drive::of(weak.clone()))).with_doorbell(signal.waker()),
             signal,
             handle: OnceLock::new(),
@@ -161,7 +168,7 @@ impl Core {
 
     pub(super) fn polling_handle(&self) -> Option<PollingHandle<'_>> {
         let handle = self.handle().ok()?;
-        Some(PollingHandle { handle, waker: &self.waker })
+        Some(PollingHandle { handle, waker: &self.bell_waker })
     }
 
     /// The handle that a foreign loop waits on.
@@ -221,6 +228,21 @@ impl Core {
             self.signal.raise();
         }
         self.end_if_asked();
+    }
+
+    /// A poll that looks at everything begins. If this thread goes on to drive in the same turn, what the bell
+    /// said before is news no more.
+    #[inline]
+    pub(super) fn look_begins(&self) {
+        if self.bell.rung.load(Ordering::Relaxed) && self.container.will_drive_here() {
+            // The read-modify-write joins whoever rang: what was published before is seen by the poll.
+            self.bell.rung.swap(false, Ordering::Acquire);
+        }
+    }
+
+    /// Whether the bell was rung after the last look.
+    pub(super) fn was_rung(&self) -> bool {
+        self.bell.rung.load(Ordering::Relaxed) && self.bell.rung.swap(false, Ordering::Acquire)
     }
 
     fn post(&self, wish: Wish<'_>) {
@@ -328,6 +350,26 @@ impl Core {
         // Under the inbox's lock, as `post` looks whether the runtime has ended: no letter comes after.
         self.inbox().return_to_senders(&mut ended);
         finish(&mut ended);
+    }
+}
+
+/// The waker of the handle. Who wakes by it may mean whoever waits on the handle, and not the drive alone: a
+/// drive that follows a poll in the same turn drains the signal, and would drain with it what was said since
+/// that poll looked. So the bell remembers.
+struct Bell {
+    rung: AtomicBool,
+    signal: Signal,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // First, so that whoever drains the signal of this wake sees it.
+        self.rung.store(true, Ordering::Release);
+        self.signal.raise();
     }
 }
 

@@ -31,7 +31,13 @@ impl Future for Drive {
         // The waker is not kept: the handle becomes readable when there is something to do.
         let Some(core) = self.core.upgrade() else { return Poll::Ready(()) };
         match core.drive(Wait::No) {
-            Ok(()) => Poll::Pending,
+            Ok(()) => {
+                // Since the poll before this drive: whoever polls has to look again.
+                if core.was_rung() {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
             Err(error) if error.kind() == ErrorKind::Ended => Poll::Ready(()),
             // Refused, for want of memory for instance. Nothing is lost, and no handle tells when to try
             // again; a future that is ready would not be polled any more.
@@ -63,7 +69,9 @@ macro_rules! backend_of_core {
 
             #[inline]
             fn around_poll(&self, poll: &mut dyn FnMut()) {
-                $crate::native::current::around(&self.$($field.)?core, poll);
+                let core = &self.$($field.)?core;
+                core.look_begins();
+                $crate::native::current::around(core, poll);
             }
 
             fn park(&self, timeout: Option<Duration>) -> Result<()> {
