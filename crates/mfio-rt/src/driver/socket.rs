@@ -91,6 +91,14 @@ impl SocketOp {
         RequestId(Arc::as_ptr(home).cast::<()>().addr())
     }
 
+    /// Whether its socket is one that others find by a name: a listener's, or one of datagrams.
+    pub(crate) fn is_of_named(&self) -> bool {
+        match self.work {
+            SocketWork::Accept | SocketWork::ReceiveFrom(..) | SocketWork::SendTo(..) => true,
+            SocketWork::Receive(_) | SocketWork::Send(_) => false,
+        }
+    }
+
     pub(crate) fn id(&self) -> RequestId {
         RequestId(self.home.0.as_ref().map_or(0, |home| Arc::as_ptr(home).cast::<()>().addr()))
     }

@@ -95,6 +95,11 @@ impl Waiting {
         own == holder.as_ptr().cast::<()>()
     }
 
+    /// Whether its descriptor has a name that others use: it accepts, or has datagrams sent to it.
+    pub(super) fn is_named(&self) -> bool {
+        matches!(&self.op, Op::Socket(op) if op.is_of_named())
+    }
+
     fn held(&self) -> Held<'_> {
         match &self.op {
             Op::Socket(op) => Held::Socket(&op.socket),

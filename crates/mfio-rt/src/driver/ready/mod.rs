@@ -57,6 +57,11 @@ pub(crate) trait Poller {
 
     /// Tell no more of this descriptor, if that is known of it.
     fn disarm(&mut self, fd: RawFd);
+
+    /// As [`disarm`](Self::disarm), and on return the poller keeps nothing open that is closed from then on.
+    fn release(&mut self, fd: RawFd) {
+        self.disarm(fd);
+    }
 }
 
 /// What a descriptor is ready for.
@@ -93,6 +98,8 @@ struct Watched {
     /// Who had it open when it was last waited for.
     holder: Holder,
     armed: Readiness,
+    /// It has a name that others use (a port, a path), which is free again when it is closed, and not later.
+    is_named: bool,
     reads: Direction,
     writes: Direction,
 }
@@ -213,7 +220,7 @@ impl<P: Poller> Table<P> {
         if self.waiting.len() >= MAX_WAITING || fd < 0 {
             return ended.push(failed(waiting.op, ErrorKind::LimitReached));
         }
-        let holder = waiting.holder();
+        let (holder, is_named) = (waiting.holder(), waiting.is_named());
         let key = match self.waiting.insert(waiting) {
             Ok(key) => key,
             Err(waiting) => return ended.push(failed(waiting.op, ErrorKind::LimitReached)),
@@ -230,6 +237,7 @@ impl<P: Poller> Table<P> {
             // Another name of the same open file: had it been closed, `renew` would have seen to it.
             watched.holder = holder;
         }
+        watched.is_named |= is_named;
         watched.direction(interest).queue.push_back(key);
         self.settle(fd, ended);
     }
@@ -288,8 +296,11 @@ impl<P: Poller> Table<P> {
         if P::KEEPS && !is_left {
             return;
         }
-        if !watched.armed.is_none() {
-            self.poller.disarm(fd);
+        let (is_armed, is_named) = (!watched.armed.is_none(), watched.is_named);
+        match (is_armed, is_named) {
+            (true, true) => self.poller.release(fd),
+            (true, false) => self.poller.disarm(fd),
+            (false, _) => {}
         }
         self.forget(fd);
     }
@@ -336,7 +347,13 @@ impl<P: std::fmt::Debug> std::fmt::Debug for Table<P> {
 impl Watched {
     fn new(holder: Holder) -> Self {
         let direction = || Direction { queue: VecDeque::new(), ready: true };
-        Self { holder, armed: Readiness::default(), reads: direction(), writes: direction() }
+        Self {
+            holder,
+            armed: Readiness::default(),
+            is_named: false,
+            reads: direction(),
+            writes: direction(),
+        }
     }
 
     fn direction(&mut self, interest: Interest) -> &mut Direction {

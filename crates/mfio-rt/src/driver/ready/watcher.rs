@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes the thread: what is armed has changed, or it is over.
     changed: Signal,
+    /// The thread came back from a wait.
+    returned: Condvar,
     signal: Signal,
 }
 
@@ -48,6 +50,9 @@ struct Shared {
 struct State {
     armed: BTreeMap<RawFd, Readiness>,
     told: Vec<(RawFd, Readiness)>,
+    /// Waits that have begun, and those that have ended.
+    begun: u64,
+    ended: u64,
     over: bool,
 }
 
@@ -83,19 +88,31 @@ impl Poller for Watcher {
     }
 
     fn disarm(&mut self, fd: RawFd) {
+        if let Some(Running { shared, .. }) = &self.running {
+            let _ = shared.disarm(fd);
+        }
+    }
+
+    fn release(&mut self, fd: RawFd) {
         let Some(Running { shared, .. }) = &self.running else { return };
-        let was_armed = shared.state().armed.remove(&fd).is_some();
-        if was_armed {
-            // While it waits, the system keeps open what is closed.
-            shared.changed.raise();
+        let Some(begun) = shared.disarm(fd) else { return };
+        // The wait that was going on, if one was, may have it. The thread was woken, and is back after some
+        // instructions; it waits for no lock but the short one that is given up here meanwhile.
+        let mut state = shared.state();
+        while state.ended < begun {
+            state = shared.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
 impl Running {
     fn start(signal: Signal) -> Result<Self> {
-        let shared = Shared { state: Mutex::default(), changed: Signal::new()?, signal };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Signal::new()?,
+            returned: Condvar::new(),
+            signal,
+        });
         let own = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("mfio-poll".into())
@@ -123,6 +140,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many waits had begun when it was taken out, if it was armed.
+    fn disarm(&self, fd: RawFd) -> Option<u64> {
+        let mut state = self.state();
+        state.armed.remove(&fd)?;
+        let begun = state.begun;
+        drop(state);
+        // While it waits, the system keeps open what is closed.
+        self.changed.raise();
+        Some(begun)
+    }
+
     /// The thread's life.
     fn watch(&self) {
         let mut list = PollList::new(&self.changed);
@@ -130,15 +158,19 @@ impl Shared {
             // First: what is changed after this wakes the next wait.
             self.changed.drain();
             list.clear();
-            let state = self.state();
+            let mut state = self.state();
             if state.over {
                 return;
             }
             for (fd, wanted) in &state.armed {
                 list.push(*fd, wanted.readable, wanted.writable);
             }
+            state.begun += 1;
             drop(state);
-            let told = match list.wait() {
+            let waited = list.wait();
+            self.state().ended += 1;
+            self.returned.notify_one();
+            let told = match waited {
                 Ok(()) => self.tell(&list),
                 Err(_) => self.tell_all(),
             };

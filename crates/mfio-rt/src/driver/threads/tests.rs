@@ -1,7 +1,13 @@
 //! Tests of the threads driver as a whole.
 
 use super::*;
+#[cfg(unix)]
+use crate::driver::socket::SocketWork;
+#[cfg(unix)]
+use crate::driver::sys::OsSocket;
 use crate::driver::task::{Asked, Task, Work};
+#[cfg(unix)]
+use crate::driver::testing::TestHome;
 use crate::driver::testing::{
     self, finish_all, finish_one, outcome, times_open, value, within_limits,
 };
@@ -195,7 +201,7 @@ fn bytes_for_a_socket_arrive_by_the_handle_alone() {
         let mut driver = driver();
         let mut ended = Ended::new();
         let (near, far) = testing::socket_pair();
-        let lane = Arc::new(testing::TestHome::default());
+        let lane = Arc::new(TestHome::default());
         for round in 0..100_u8 {
             driver.submit(lane.receive(&near, 9), &mut ended);
             assert!(ended.is_empty());
@@ -249,5 +255,34 @@ fn a_dropped_driver_ends_every_request() {
         driver.submit(op, &mut ended);
         drop(driver);
         assert_eq!(value(deadline).unwrap_err().kind(), ErrorKind::Cancelled);
+    });
+}
+
+/// The thread that waits for readiness keeps a listener open while it does; a port would not be free again, and
+/// connections would be taken by nobody.
+#[test]
+#[cfg(unix)]
+fn a_listener_that_was_waited_for_is_gone_when_it_is_closed() {
+    within_limits(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut driver = driver();
+        for round in 0..300 {
+            let path = directory.path().join(round.to_string());
+            let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let socket = Arc::new(OsSocket::from(socket2::Socket::from(listener)));
+            let home = Arc::new(TestHome::default());
+            let mut ended = Ended::new();
+            driver.submit(home.ask(&socket, SocketWork::Accept), &mut ended);
+            assert!(ended.is_empty());
+            if round % 2 == 0 {
+                thread::yield_now();
+            }
+            driver.cancel(home.id(), home.hint(), &mut ended);
+            finish_one(&mut ended);
+            drop((home.take(), socket));
+            let refused = std::os::unix::net::UnixStream::connect(&path).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "round {round}");
+        }
     });
 }
