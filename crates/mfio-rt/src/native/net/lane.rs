@@ -6,9 +6,12 @@
 //!
 //! # Who carries out
 //!
-//! Whoever changes the side calls [`Lane::pump`]. One thread at a time pumps; who comes meanwhile leaves his
-//! change and goes, and the one who pumps sees it before it stops. So a driver that answers at once does not
+//! Whoever changes the side calls [`Lane::pump`]. One thread at a time pumps ([`Duty`]); who comes meanwhile leaves
+//! his change and goes, and the one who pumps sees it before it stops. So a driver that answers at once does not
 //! nest, and the outcome of one request is known (delivered, or given back) before the next is served.
+//!
+//! A change and the first thing that is wanted then take the lock once, together. Where the side says that nothing
+//! else is wanted, it is neither locked nor asked again.
 //!
 //! Invariant: the side is not locked while a request ends, an operation is submitted or cancelled, or a task
 //! is woken: any of these can come back here.
@@ -24,7 +27,7 @@ use mfio::{
     packet::{BoundPacketView, Completion, OrphanedView, Packet, perms::PacketPerms},
 };
 
-use super::super::core::Core;
+use super::{super::core::Core, duty::Duty};
 use crate::{
     driver::{
         op::Answer,
@@ -36,7 +39,7 @@ use crate::{
 
 /// What a side wants done. Nothing is locked meanwhile.
 pub(super) enum Action<P: PacketPerms> {
-    /// Take this to the driver.
+    /// Take this to the driver. A side says so last: before something changes, it wants nothing else.
     Submit(Box<SocketOp>),
     /// Ask for the end of what is with the driver.
     Recall,
@@ -58,6 +61,12 @@ pub(super) trait Side: Send + Sized {
     /// The next thing to be done; `None`: nothing before something changes.
     fn next(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Self::Perms>>;
 
+    /// Whether [`next`](Self::next) would say nothing, once what it said last is carried out, and before something
+    /// changes. A `false` costs a call of it more.
+    fn rests(&self) -> bool {
+        false
+    }
+
     /// What was with the driver has come back.
     fn arrived(&mut self, op: Box<SocketOp>, answer: Answer);
 
@@ -77,13 +86,26 @@ pub(super) struct Lane<S> {
     socket: Arc<OsSocket>,
     /// The driver's note on what it has.
     hint: AtomicU64,
+    /// Who carries out what the side wants.
+    duty: Duty,
     state: Mutex<State<S>>,
 }
 
 struct State<S> {
     side: S,
-    /// Somebody carries out what the side wants.
-    pumping: bool,
+    /// What is carried out, if somebody is at work, is the end of a request.
+    ending: bool,
+}
+
+impl<S: Side> State<S> {
+    /// What is to be carried out next, and whether that is the last for now.
+    #[inline]
+    fn next(&mut self, socket: &Arc<OsSocket>) -> Option<(Action<S::Perms>, bool)> {
+        let action = self.side.next(socket)?;
+        self.ending = matches!(action, Action::End(..) | Action::Fail(..));
+        let is_last = matches!(action, Action::Submit(_)) || self.side.rests();
+        Some((action, is_last))
+    }
 }
 
 impl<S: Side + 'static> Lane<S> {
@@ -92,7 +114,8 @@ impl<S: Side + 'static> Lane<S> {
             core: Arc::clone(core),
             socket: Arc::clone(socket),
             hint: AtomicU64::new(NO_HINT),
-            state: Mutex::new(State { side, pumping: false }),
+            duty: Duty::default(),
+            state: Mutex::new(State { side, ending: false }),
         })
     }
 
@@ -109,33 +132,44 @@ impl<S: Side + 'static> Lane<S> {
         look(&mut self.lock().side)
     }
 
+    /// Looks at the side, and tells it whether a request is being ended right now. If so, the side is asked after that
+    /// whether there is more to do.
+    pub(super) fn look_around<T>(&self, look: impl FnOnce(&mut S, bool) -> T) -> T {
+        let mut state = self.lock();
+        let ending = state.ending && self.duty.join();
+        look(&mut state.side, ending)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<S>> {
         // Nothing of a user's runs under it; a side does not panic half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Carries out what the side wants, unless somebody does already.
-    fn pump(self: &Arc<Self>, mut state: MutexGuard<'_, State<S>>) {
-        if state.pumping {
+    #[inline]
+    fn pump<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State<S>>) {
+        if self.duty.join() {
             return;
         }
-        let Some(mut action) = state.side.next(&self.socket) else { return };
-        state.pumping = true;
-        drop(state);
+        let Some(mut next) = state.next(&self.socket) else { return };
+        self.duty.begin();
         let pump = Pumping(self);
         loop {
+            drop(state);
+            let (action, is_last) = next;
             pump.carry_out(action);
-            let mut state = self.lock();
-            match state.side.next(&self.socket) {
-                Some(next) => action = next,
-                None => {
-                    state.pumping = false;
-                    drop(state);
-                    std::mem::forget(pump);
-                    return;
-                }
+            if is_last && self.duty.leave() {
+                break;
             }
+            state = self.lock();
+            self.duty.begin();
+            let Some(more) = state.next(&self.socket) else {
+                self.duty.stop();
+                break;
+            };
+            next = more;
         }
+        std::mem::forget(pump);
     }
 }
 
@@ -153,26 +187,33 @@ impl<S: Side + 'static> Pumping<'_, S> {
             }
             Action::End(piece, rest) => {
                 if let Completion::Orphaned(view) = piece.end(rest) {
-                    lane.lock().side.orphaned(&view);
+                    self.tell(|side| side.orphaned(&view));
                 }
             }
             Action::Fail(view, error) => {
                 if let Completion::Orphaned(view) = view.fail(error) {
-                    lane.lock().side.orphaned(&view);
+                    self.tell(|side| side.orphaned(&view));
                 }
             }
             Action::Wake(waker) => waker.wake(),
             Action::Shutdown(how) => {
                 let outcome = lane.socket.shutdown(how);
-                lane.lock().side.shut_down(outcome);
+                self.tell(|side| side.shut_down(outcome));
             }
         }
+    }
+
+    /// Changes the side, by what came of what was carried out. It is asked again then.
+    fn tell(&self, change: impl FnOnce(&mut S)) {
+        let mut state = self.0.lock();
+        change(&mut state.side);
+        self.0.duty.join();
     }
 }
 
 impl<S: Side + 'static> Drop for Pumping<'_, S> {
     fn drop(&mut self) {
-        self.0.lock().pumping = false;
+        self.0.duty.stop();
     }
 }
 

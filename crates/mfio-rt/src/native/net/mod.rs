@@ -5,6 +5,7 @@
 
 mod accept;
 mod datagrams;
+mod duty;
 mod lane;
 mod listener;
 mod options;

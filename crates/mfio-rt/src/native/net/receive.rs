@@ -43,8 +43,6 @@ pub(super) struct Receiving {
     orphan: Vec<u8>,
     /// The number that a request has noted which is being failed.
     failing: Option<u64>,
-    /// What was wanted last is being carried out.
-    busy: bool,
     /// The object has gone, or is about to be something else.
     closed: bool,
     /// Who waits until nothing is on its way any more.
@@ -79,7 +77,6 @@ impl Receiving {
             order: StreamOrder::new(front),
             orphan: Vec::new(),
             failing: None,
-            busy: false,
             closed: false,
             settling: None,
         }
@@ -91,16 +88,16 @@ impl Receiving {
         self.turn.recall();
     }
 
-    /// Whether nothing is on its way any more. If not, `waker` hears of it.
-    pub(super) fn has_settled(&mut self, waker: &Waker) -> bool {
-        let settled = self.is_idle();
+    /// Whether nothing is on its way any more, nor being ended. If not, `waker` hears of it.
+    pub(super) fn has_settled(&mut self, waker: &Waker, ending: bool) -> bool {
+        let settled = self.is_idle() && !ending;
         self.settling = (!settled).then(|| waker.clone());
         settled
     }
 
     fn is_idle(&self) -> bool {
         let is_here = !self.turn.is_out() && self.serving.is_none();
-        is_here && self.leaving.is_empty() && !self.busy
+        is_here && self.leaving.is_empty()
     }
 
     /// What has arrived and was not delivered.
@@ -117,6 +114,12 @@ impl Receiving {
         if let SocketWork::Receive(pieces) = &mut op.work {
             std::mem::swap(pieces, &mut self.here);
         }
+    }
+
+    /// Serves this request from now on.
+    fn begin(&mut self, view: BoundPacketView<Write>) {
+        self.serving = Some(Serving { packet: Some(view.packet_id()), cancelled: false });
+        self.here.push(view);
     }
 
     /// Ends the request that is being served.
@@ -175,7 +178,9 @@ impl Receiving {
         if self.end_if_lost() {
             return false;
         }
-        self.order.serve(|bytes| self.here.fill(bytes));
+        if self.order.has_front() {
+            self.order.serve(|bytes| self.here.fill(bytes));
+        }
         let some = self.here.moved() > 0 && self.here.some_is_enough();
         if some || self.here.left() == 0 {
             self.end(error(ErrorKind::UnexpectedEof));
@@ -217,10 +222,29 @@ impl Side for Receiving {
     type Perms = Write;
 
     fn next(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Write>> {
-        self.busy = false;
-        let next = self.next_action(socket);
-        self.busy = matches!(next, Some(Action::End(..) | Action::Fail(..)));
-        next
+        loop {
+            if let Some(leaving) = self.leaving.pop_front() {
+                return Some(self.leave(leaving));
+            }
+            if self.turn.is_out() {
+                return self.turn.asks().then_some(Action::Recall);
+            }
+            if self.serving.is_none() {
+                let Some(view) = self.waiting.pop_front() else {
+                    return self.settling.take().map(Action::Wake);
+                };
+                self.begin(view);
+            }
+            if self.serve() {
+                let mut op = self.turn.leave(socket, || SocketWork::Receive(Pieces::new()));
+                self.exchange(&mut op);
+                return Some(Action::Submit(op));
+            }
+        }
+    }
+
+    fn rests(&self) -> bool {
+        self.is_idle() && self.waiting.is_empty() && self.settling.is_none()
     }
 
     fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
@@ -257,33 +281,11 @@ impl Side for Receiving {
     fn shut_down(&mut self, _outcome: Result<()>) {}
 }
 
-impl Receiving {
-    fn next_action(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Write>> {
-        loop {
-            if let Some(leaving) = self.leaving.pop_front() {
-                return Some(self.leave(leaving));
-            }
-            if self.turn.is_out() {
-                return self.turn.asks().then_some(Action::Recall);
-            }
-            if self.serving.is_none() {
-                let Some(view) = self.waiting.pop_front() else {
-                    return self.settling.take().map(Action::Wake);
-                };
-                self.serving = Some(Serving { packet: Some(view.packet_id()), cancelled: false });
-                self.here.push(view);
-            }
-            if self.serve() {
-                let mut op = self.turn.leave(socket, || SocketWork::Receive(Pieces::new()));
-                self.exchange(&mut op);
-                return Some(Action::Submit(op));
-            }
-        }
-    }
-}
-
 impl Requests for Receiving {
     fn send(&mut self, view: BoundPacketView<Write>) {
+        if self.is_idle() && self.waiting.is_empty() {
+            return self.begin(view);
+        }
         self.waiting.push_back(view);
     }
 

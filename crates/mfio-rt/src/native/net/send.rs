@@ -34,8 +34,6 @@ pub(super) struct Sending {
     /// A request broke off in its midst: nothing may follow it.
     broken: Option<Error>,
     ending: Ending,
-    /// What was wanted last is being carried out.
-    busy: bool,
     /// Who waits until everything has left.
     settling: Option<Waker>,
 }
@@ -69,16 +67,15 @@ impl Sending {
             leaving: VecDeque::new(),
             cancelled: Vec::new(),
             begun: None,
-            busy: false,
             broken: None,
             ending: Ending::Open,
             settling: None,
         }
     }
 
-    /// Whether everything has left. If not, `waker` hears of it.
-    pub(super) fn has_settled(&mut self, waker: &Waker) -> bool {
-        let settled = self.is_idle();
+    /// Whether everything has left, and nothing is being ended. If not, `waker` hears of it.
+    pub(super) fn has_settled(&mut self, waker: &Waker, ending: bool) -> bool {
+        let settled = self.is_idle() && !ending;
         self.settling = (!settled).then(|| waker.clone());
         settled
     }
@@ -88,7 +85,6 @@ impl Sending {
             && self.leaving.is_empty()
             && self.waiting.is_empty()
             && self.here.is_empty()
-            && !self.busy
     }
 
     /// Ends this direction after what was sent before. What is sent later fails.
@@ -139,6 +135,27 @@ impl Sending {
         self.begun = begun.filter(|id| self.has(*id));
     }
 
+    /// Makes what is sent next: of those that wait, as many as go into one call.
+    fn gather(&mut self) {
+        if !self.cancelled.is_empty() {
+            self.take_cancelled();
+        }
+        let mut has_more = false;
+        while self.here.has_room()
+            && let Some(view) = self.waiting.pop_front()
+        {
+            self.here.push(view);
+            has_more = true;
+        }
+        if let Some(failure) = self.broken {
+            self.fail(failure);
+        }
+        if has_more {
+            // Those of no bytes at the front have been sent wholly.
+            self.release();
+        }
+    }
+
     /// Whether parts of this request have still to be sent.
     fn has(&self, id: PacketId) -> bool {
         self.here.has(id) || self.waiting.iter().any(|view| view.packet_id() == id)
@@ -152,6 +169,7 @@ impl Sending {
             }
             self.leaving.push_back(Leaving::End(piece, failure));
         }
+        self.begun = self.begun.filter(|id| self.has(*id));
     }
 
     /// Takes those out whose end was asked for, as far as that can be: in all their parts, or in none. Only with
@@ -198,10 +216,39 @@ impl Side for Sending {
     type Perms = Read;
 
     fn next(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Read>> {
-        self.busy = false;
-        let next = self.next_action(socket);
-        self.busy = matches!(next, Some(Action::End(..) | Action::Fail(..)));
-        next
+        if !self.turn.is_out() {
+            self.gather();
+        }
+        if let Some(leaving) = self.leaving.pop_front() {
+            return Some(match leaving {
+                Leaving::End(piece, rest) => Action::End(piece, rest),
+                Leaving::Fail(view, error) => Action::Fail(view, error),
+                Leaving::Wake(waker) => Action::Wake(waker),
+            });
+        }
+        if self.turn.is_out() {
+            return self.turn.asks().then_some(Action::Recall);
+        }
+        if self.here.is_empty() {
+            return match std::mem::replace(&mut self.ending, Ending::Open) {
+                Ending::Wanted(wakers) => {
+                    self.ending = Ending::Now(wakers);
+                    Some(Action::Shutdown(Shutdown::Write))
+                }
+                other => {
+                    self.ending = other;
+                    self.settling.take().map(Action::Wake)
+                }
+            };
+        }
+        let mut op = self.turn.leave(socket, || SocketWork::Send(Pieces::new()));
+        self.exchange(&mut op);
+        Some(Action::Submit(op))
+    }
+
+    fn rests(&self) -> bool {
+        let ending = matches!(self.ending, Ending::Open | Ending::Over(_));
+        self.is_idle() && self.cancelled.is_empty() && ending && self.settling.is_none()
     }
 
     fn arrived(&mut self, mut op: Box<SocketOp>, answer: Answer) {
@@ -239,52 +286,13 @@ impl Side for Sending {
     }
 }
 
-impl Sending {
-    fn next_action(&mut self, socket: &Arc<OsSocket>) -> Option<Action<Read>> {
-        if !self.turn.is_out() {
-            self.release();
-            self.take_cancelled();
-            while self.here.has_room()
-                && let Some(view) = self.waiting.pop_front()
-            {
-                self.here.push(view);
-            }
-            if let Some(failure) = self.broken {
-                self.fail(failure);
-            }
-            self.release();
-        }
-        if let Some(leaving) = self.leaving.pop_front() {
-            return Some(match leaving {
-                Leaving::End(piece, rest) => Action::End(piece, rest),
-                Leaving::Fail(view, error) => Action::Fail(view, error),
-                Leaving::Wake(waker) => Action::Wake(waker),
-            });
-        }
-        if self.turn.is_out() {
-            return self.turn.asks().then_some(Action::Recall);
-        }
-        if self.here.is_empty() {
-            return match std::mem::replace(&mut self.ending, Ending::Open) {
-                Ending::Wanted(wakers) => {
-                    self.ending = Ending::Now(wakers);
-                    Some(Action::Shutdown(Shutdown::Write))
-                }
-                other => {
-                    self.ending = other;
-                    self.settling.take().map(Action::Wake)
-                }
-            };
-        }
-        let mut op = self.turn.leave(socket, || SocketWork::Send(Pieces::new()));
-        self.exchange(&mut op);
-        Some(Action::Submit(op))
-    }
-}
-
 impl Requests for Sending {
     fn send(&mut self, view: BoundPacketView<Read>) {
         match self.ending {
+            Ending::Open if self.is_idle() => {
+                self.here.push(view);
+                self.release();
+            }
             Ending::Open => self.waiting.push_back(view),
             _ => {
                 let over = Error::new(ErrorKind::BrokenPipe, Tried::Write);

@@ -71,8 +71,8 @@ impl Stream {
         let inner = Arc::into_inner(self.inner).ok_or(busy)?;
         inner.receive.change(Receiving::close);
         poll_fn(|cx| {
-            let sent = inner.send.look(|side| side.has_settled(cx.waker()));
-            let received = inner.receive.look(|side| side.has_settled(cx.waker()));
+            let sent = inner.send.look_around(|side, ending| side.has_settled(cx.waker(), ending));
+            let received = inner.receive.look_around(|side, ending| side.has_settled(cx.waker(), ending));
             if sent && received { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;

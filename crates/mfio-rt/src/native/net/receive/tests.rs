@@ -24,6 +24,8 @@ struct Played {
     socket: Arc<OsSocket>,
     side: Mutex<Receiving>,
     pumping: Mutex<bool>,
+    /// Since the side was asked last.
+    changed: Mutex<bool>,
     with_system: Mutex<Option<Box<SocketOp>>>,
     recalls: Mutex<usize>,
 }
@@ -35,6 +37,7 @@ impl Played {
             socket: Arc::new(socket),
             side: Mutex::new(Receiving::new(Vec::new())),
             pumping: Mutex::new(false),
+            changed: Mutex::new(false),
             with_system: Mutex::new(None),
             recalls: Mutex::new(0),
         }
@@ -42,11 +45,16 @@ impl Played {
 
     fn change(&self, change: impl FnOnce(&mut Receiving)) {
         change(&mut self.side.lock().unwrap());
+        *self.changed.lock().unwrap() = true;
         if std::mem::replace(&mut *self.pumping.lock().unwrap(), true) {
             return;
         }
+        let mut rests = false;
         loop {
             let next = self.side.lock().unwrap().next(&self.socket);
+            let changed = std::mem::take(&mut *self.changed.lock().unwrap());
+            assert!(!rests || changed || next.is_none(), "it wants more than it said");
+            rests = matches!(next, Some(Action::Submit(_))) || self.side.lock().unwrap().rests();
             match next {
                 None => break,
                 Some(Action::Submit(op)) => {
@@ -59,6 +67,7 @@ impl Played {
                 Some(Action::End(piece, rest)) => {
                     if let Completion::Orphaned(view) = piece.end(rest) {
                         self.side.lock().unwrap().orphaned(&view);
+                        *self.changed.lock().unwrap() = true;
                     }
                 }
                 Some(Action::Fail(view, error)) => view.error(error),

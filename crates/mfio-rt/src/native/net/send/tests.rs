@@ -23,6 +23,8 @@ struct Played {
     socket: Arc<OsSocket>,
     side: RefCell<Sending>,
     pumping: Cell<bool>,
+    /// Since the side was asked last.
+    changed: Cell<bool>,
     with_system: RefCell<Option<Box<SocketOp>>>,
     recalled: Cell<bool>,
     left: RefCell<Vec<u8>>,
@@ -35,6 +37,7 @@ impl Played {
             socket: Arc::new(socket),
             side: RefCell::new(Sending::new()),
             pumping: Cell::new(false),
+            changed: Cell::new(false),
             with_system: RefCell::new(None),
             recalled: Cell::new(false),
             left: RefCell::new(Vec::new()),
@@ -43,11 +46,16 @@ impl Played {
 
     fn change(&self, change: impl FnOnce(&mut Sending)) {
         change(&mut self.side.borrow_mut());
+        self.changed.set(true);
         if self.pumping.replace(true) {
             return;
         }
+        let mut rests = false;
         loop {
             let next = self.side.borrow_mut().next(&self.socket);
+            let changed = self.changed.replace(false);
+            assert!(!rests || changed || next.is_none(), "it wants more than it said");
+            rests = matches!(next, Some(Action::Submit(_))) || self.side.borrow().rests();
             match next {
                 None => break,
                 Some(Action::Submit(op)) => {
