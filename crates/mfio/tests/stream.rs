@@ -51,6 +51,37 @@ fn a_read_on_a_stream_ends_as_soon_as_some_bytes_are_there() {
 }
 
 #[test]
+fn a_read_appends_to_a_vector_and_its_room_stays_as_it_was() {
+    let pipe = Pipe::new();
+    let mut buffer = Vec::with_capacity(8);
+    buffer.extend(*b"at");
+    let (room, start) = (buffer.capacity() - 2, buffer.as_ptr());
+    pipe.feed(b"three");
+    let (read, mut buffer) = at_once(pipe.read_buf(buffer));
+    assert_eq!((read, &buffer[..]), (Ok(5), &b"atthree"[..]));
+    assert_eq!((buffer.as_ptr(), buffer.capacity() - 2), (start, room), "the same memory");
+    pipe.feed(&[7; 200]);
+    let (read, filled) = at_once(pipe.read_buf(buffer));
+    assert_eq!((read, filled.len()), (Ok(room - 5), room + 2), "no more than there is room");
+    buffer = filled;
+    let (read, full) = at_once(pipe.read_buf(buffer));
+    assert_eq!((read, full.len()), (Ok(0), room + 2), "there is no room");
+    buffer = full;
+    buffer.clear();
+    pipe.fail(ErrorKind::BrokenPipe);
+    let left = pipe.unread();
+    buffer.reserve(200);
+    let (read, buffer) = at_once(pipe.read_buf(buffer));
+    assert_eq!((read, &buffer[..]), (Ok(left), &vec![7; left][..]));
+    let (read, buffer) = at_once(pipe.read_buf(buffer));
+    assert_eq!((read.unwrap_err().kind(), buffer.len()), (ErrorKind::BrokenPipe, left));
+    let ended = Pipe::new();
+    ended.end();
+    let (read, buffer) = at_once(ended.read_buf(buffer));
+    assert_eq!((read, buffer.len()), (Ok(0), left), "the end");
+}
+
+#[test]
 fn a_read_of_all_waits_for_all() {
     let pipe = Pipe::new();
     let mut buf = [0; 4];

@@ -148,6 +148,14 @@ fn stream_read_all(source: &mut Source, pipe: &Arc<Pipe>, len: usize) {
     }
 }
 
+fn stream_read_buf(source: &mut Source, pipe: &Arc<Pipe>, len: usize) {
+    let read = stream::AsyncRead::read_buf(pipe, Vec::with_capacity(len));
+    if let Some((outcome, buf)) = source.some_polls(read) {
+        assert_eq!(outcome.unwrap(), buf.len());
+        source.got.extend(buf);
+    }
+}
+
 fn stream_read_to_end(source: &mut Source, pipe: &Arc<Pipe>, _: usize) {
     let mut all = Vec::new();
     source.feed_many();
@@ -265,6 +273,7 @@ fn faces() -> Vec<(&'static str, Face)> {
         ("read_into", io_read_into),
         ("read_to_end", io_read_to_end),
         ("read of a stream", stream_read),
+        ("read into spare capacity", stream_read_buf),
         ("read_all of a stream", stream_read_all),
         ("read_to_end of a stream", stream_read_to_end),
         ("io", whole_packet),

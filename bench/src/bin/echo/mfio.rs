@@ -10,7 +10,7 @@ use mfio_rt::{LocalRt, NativeRt, TcpListenerHandle, net::TcpListener, net::TcpSt
 /// How bytes are moved.
 #[derive(Clone, Copy)]
 pub(crate) enum Face {
-    /// An owned buffer, moved in and out: the kernel gets it.
+    /// An owned buffer, moved in and out: the kernel gets its spare capacity.
     Packet,
     /// Borrowed slices: bytes are copied.
     Borrowed,
@@ -51,19 +51,16 @@ fn run<R: IoBackend>(rt: &R, listener: TcpListener, connections: usize, face: Fa
 }
 
 async fn echo(stream: TcpStream) -> Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
     loop {
-        let read;
-        (read, buffer) = stream.read_some(buffer).await;
-        let read = read?;
-        if read == 0 {
+        let (read, written);
+        (read, buffer) = stream.read_buf(buffer).await;
+        if read? == 0 {
             return Ok(());
         }
-        buffer.truncate(read);
-        let written;
         (written, buffer) = stream.write_all(buffer).await;
         written?;
-        buffer.resize(BUFFER_BYTES, 0);
+        buffer.clear();
     }
 }
 

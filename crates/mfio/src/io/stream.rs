@@ -21,7 +21,8 @@ use super::{
 use crate::{
     error::Result,
     packet::{
-        Borrowed, IntoPacket, MemoryPacket, PacketStore, SomeIsEnough, StableMemory, exact,
+        Borrowed, IntoPacket, MemoryPacket, OwnedStore, PacketStore, SomeIsEnough, SpareMemory, SparePacket, StableMemory,
+        exact,
         perms::{PacketPerms, Read, Write},
     },
 };
@@ -117,8 +118,47 @@ pub trait AsyncRead<Pos: Position>: Sequential<Write, Pos> {
     ///     }
     /// }
     /// ```
-    fn read_some<B: StableMemory>(&self, memory: B) -> ReadOwned<'_, Self, Pos, B> {
+    fn read_some<B: StableMemory>(
+        &self,
+        memory: B,
+    ) -> ReadOwned<'_, Self, Pos, MemoryPacket<Write, B>> {
         ReadOwned(Step::new(self, SomeIsEnough::new(memory.into())))
+    }
+
+    /// Append some bytes to owned memory (of a `Vec<u8>`, into its spare capacity), as soon as there are any, and at
+    /// most as many as it has room for. It comes back beside how many bytes it got. 0: the object has ended, or the
+    /// memory had no room. Nothing is copied on the way, and nothing has to be zeroed: a buffer that is cleared and read
+    /// into again costs no more for being large.
+    ///
+    /// Dropping the future loses nothing but the memory: the bytes go to the next read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the object. The memory holds what it held then.
+    ///
+    /// ```
+    /// use mfio::{error::Result, io::{NoPos, PacketIo}, packet::perms::{Read, Write}};
+    /// use mfio::traits::stream::{AsyncRead, AsyncWrite};
+    ///
+    /// async fn echo<S: PacketIo<Write, NoPos> + PacketIo<Read, NoPos>>(stream: &S) -> Result<()> {
+    ///     let mut buffer = Vec::with_capacity(16 << 10);
+    ///     loop {
+    ///         let (read, written);
+    ///         (read, buffer) = stream.read_buf(buffer).await;
+    ///         if read? == 0 {
+    ///             return Ok(());
+    ///         }
+    ///         (written, buffer) = stream.write_all(buffer).await;
+    ///         written?;
+    ///         buffer.clear();
+    ///     }
+    /// }
+    /// ```
+    fn read_buf<B: SpareMemory>(
+        &self,
+        memory: B,
+    ) -> ReadOwned<'_, Self, Pos, SparePacket<B>> {
+        ReadOwned(Step::new(self, SomeIsEnough::new(SparePacket::new(memory))))
     }
 
     /// Fill all of `packet`: `&mut [u8]`, or owned memory such as a `Vec<u8>` (its `len()` bytes), which
@@ -346,17 +386,18 @@ impl<S: Sequential<Write, Pos> + ?Sized, Pos: Position> Cancel for ReadSome<'_, 
     }
 }
 
-/// Some bytes on their way into owned memory. See [`AsyncRead::read_some`].
+/// Some bytes on their way into owned memory. See [`AsyncRead::read_some`] and
+/// [`AsyncRead::read_buf`].
 #[must_use = "futures do nothing unless polled"]
-pub struct ReadOwned<'a, S: Sequential<Write, Pos> + ?Sized, Pos: Position, B: StableMemory>(
-    Step<'a, S, Write, Pos, SomeIsEnough<MemoryPacket<Write, B>>>,
+pub struct ReadOwned<'a, S: Sequential<Write, Pos> + ?Sized, Pos: Position, B: OwnedStore>(
+    Step<'a, S, Write, Pos, SomeIsEnough<B>>,
 );
 
 impl<S, Pos, B> ReadOwned<'_, S, Pos, B>
 where
     S: Sequential<Write, Pos> + ?Sized,
     Pos: Position,
-    B: StableMemory,
+    B: OwnedStore,
 {
     /// Ask the object to end the request early, and wait for its outcome as before. See
     /// [`IoFut::cancel`](super::IoFut::cancel).
@@ -370,13 +411,13 @@ impl<S, Pos, B> Future for ReadOwned<'_, S, Pos, B>
 where
     S: Sequential<Write, Pos> + ?Sized,
     Pos: Position,
-    B: StableMemory,
+    B: OwnedStore,
 {
-    type Output = (Result<usize>, B);
+    type Output = (Result<usize>, B::Memory);
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Result<usize>, B)> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Result<usize>, B::Memory)> {
         let (store, len, outcome) = ready!(self.get_mut().0.poll(cx));
-        Poll::Ready((some_or_end(len, outcome), store.into_store().take()))
+        Poll::Ready((some_or_end(len, outcome), store.into_store().into_memory()))
     }
 }
 
@@ -384,7 +425,7 @@ impl<S, Pos, B> Cancel for ReadOwned<'_, S, Pos, B>
 where
     S: Sequential<Write, Pos> + ?Sized,
     Pos: Position,
-    B: StableMemory,
+    B: OwnedStore,
 {
     fn ask_to_cancel(self: Pin<&mut Self>) {
         self.get_mut().0.ask_to_cancel();
@@ -531,7 +572,7 @@ macro_rules! plain_future {
 
 plain_future! {
     [S, Pos] ReadSome<S, Pos> Write, |this| &this.0;
-    [S, Pos, B: StableMemory] ReadOwned<S, Pos, B> Write, |this| &this.0;
+    [S, Pos, B: OwnedStore] ReadOwned<S, Pos, B> Write, |this| &this.0;
     [S, Pos] WriteSome<S, Pos> Read, |this| &this.0;
     [S, P: PacketPerms, Pos, T: IntoPacket<P>] ExactHere<S, P, Pos, T> P, |this| &this.0;
     [S, Pos] ReadToEndHere<S, Pos> Write, |this| &this.reading.as_ref().map(|(_, reading)| reading);

@@ -26,6 +26,7 @@ mod progress;
 mod relay;
 mod segments;
 mod some;
+mod spare;
 pub(crate) mod state;
 mod store;
 mod vectored;
@@ -54,6 +55,7 @@ pub use output::Fragment;
 pub use relay::{Relay, Relayed};
 pub use segments::ScatteredView;
 pub(crate) use some::SomeIsEnough;
+pub use spare::{OwnedStore, SpareMemory, SparePacket};
 pub(crate) use store::{Inline, Wished, exact};
 pub use store::{
     IntoPacket, MemoryPacket, OwnedPacket, PacketBox, PacketStore, StableMemory, VecPacket,
