@@ -1,7 +1,8 @@
 //! `echo PEER --connections N --size BYTES --trips T`: an echo server on one thread, and a load that checks every byte.
 //!
 //! The load is a process of its own (`echo load ...`), started by the server, so that counting tools see the server alone. Each connection
-//! sends a message, reads it back whole and compares it, `trips` times in all; then all close, and the server ends. Prints one line of JSON.
+//! sends a message, reads it back whole and compares it: once before the clock starts, then `trips` times in all. Then all close, and the server
+//! ends. Prints one line of JSON; `server_cpu_ns` and `trips_wall_ns` are of the `trips` alone, the other times of the whole run.
 
 #[cfg(feature = "peers")]
 mod compio;
@@ -18,6 +19,7 @@ mod tokio;
 use anyhow::{Context, Result, bail, ensure};
 use mfio_bench::args::Args;
 use mfio_bench::clock::{Clock, Elapsed};
+use mfio_bench::place;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
@@ -44,6 +46,7 @@ fn main() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
     let mut load = start_load(&args, addr)?;
+    place::pin(place::processor(args.text("cpu", ""), 0)?)?;
     let clock = Clock::new();
     let job = Job { listener, connections: usize::try_from(connections)? };
     serve(peer, job)?;

@@ -21,8 +21,8 @@ use super::{
 use crate::{
     error::Result,
     packet::{
-        Borrowed, IntoPacket, MemoryPacket, OwnedStore, PacketStore, SomeIsEnough, SpareMemory, SparePacket, StableMemory,
-        exact,
+        Borrowed, IntoPacket, MemoryPacket, OwnedStore, PacketStore, SomeIsEnough, SpareMemory,
+        SparePacket, StableMemory, exact,
         perms::{PacketPerms, Read, Write},
     },
 };
@@ -154,10 +154,7 @@ pub trait AsyncRead<Pos: Position>: Sequential<Write, Pos> {
     ///     }
     /// }
     /// ```
-    fn read_buf<B: SpareMemory>(
-        &self,
-        memory: B,
-    ) -> ReadOwned<'_, Self, Pos, SparePacket<B>> {
+    fn read_buf<B: SpareMemory>(&self, memory: B) -> ReadOwned<'_, Self, Pos, SparePacket<B>> {
         ReadOwned(Step::new(self, SomeIsEnough::new(SparePacket::new(memory))))
     }
 

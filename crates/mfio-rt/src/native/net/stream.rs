@@ -72,7 +72,8 @@ impl Stream {
         inner.receive.change(Receiving::close);
         poll_fn(|cx| {
             let sent = inner.send.look_around(|side, ending| side.has_settled(cx.waker(), ending));
-            let received = inner.receive.look_around(|side, ending| side.has_settled(cx.waker(), ending));
+            let received =
+                inner.receive.look_around(|side, ending| side.has_settled(cx.waker(), ending));
             if sent && received { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
