@@ -47,7 +47,6 @@ pub(crate) enum Work {
     Timeout(Instant),
     /// Wait until a descriptor is ready, and do nothing with it. Gives `()`. What is ready always, as a
     /// regular file is, counts as ready.
-    #[allow(dead_code, reason = "the objects above the drivers take it up next")]
     Ready(Arc<AnyFd>, Interest),
     /// Connect a socket to an address. Gives `()`.
     #[allow(dead_code, reason = "for the drivers that serve sockets")]

@@ -12,6 +12,7 @@ mod drive;
 mod file;
 mod inbox;
 mod net;
+mod readiness;
 pub mod report;
 mod request;
 mod timer;
@@ -38,6 +39,7 @@ use crate::{
     time::Time,
 };
 
+pub use crate::driver::sys::Waitable;
 pub use builder::{BACKENDS_VARIABLE, Builder};
 pub use dir::{Dir, ReadDir};
 pub use drive::Drive;
@@ -45,6 +47,7 @@ pub use file::{File, FileLen};
 pub use net::{
     TcpListener, TcpParts, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixParts, UnixStream,
 };
+pub use readiness::{Readiness, Ready};
 pub use report::{leaked_requests, report};
 pub(crate) use timer::after;
 pub use timer::{Clock, Sleep};
@@ -295,6 +298,11 @@ macro_rules! runtime {
             /// Those of the system.
             pub fn adopt_udp(&self, socket: std::net::UdpSocket) -> Result<UdpSocket> {
                 UdpSocket::adopt(&self.core, socket)
+            }
+
+            /// Have `object`, which may be anybody's, waited for: see [`Readiness`].
+            pub fn readiness<T: Waitable>(&self, object: T) -> Readiness<T> {
+                Readiness::of(&self.core, object)
             }
 
             /// Go to the kernel (or to the pool) and back, and do nothing there: what a request costs at

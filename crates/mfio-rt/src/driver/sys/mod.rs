@@ -61,6 +61,18 @@ pub(crate) type AnyFd = dyn std::os::fd::AsFd + Send + Sync;
 /// Whatever keeps something open that can be waited for.
 #[cfg(windows)]
 pub(crate) type AnyFd = dyn std::os::windows::io::AsSocket + Send + Sync;
+
+/// Whatever keeps a descriptor open, the same one all its life: [`AsFd`](std::os::fd::AsFd) on Unix, `AsSocket` on
+/// Windows.
+#[cfg(unix)]
+pub trait Waitable: std::os::fd::AsFd + Send + Sync + 'static {}
+#[cfg(unix)]
+impl<T: std::os::fd::AsFd + Send + Sync + 'static> Waitable for T {}
+/// Whatever keeps a socket open, the same one all its life: `AsFd` on Unix, `AsSocket` on Windows.
+#[cfg(windows)]
+pub trait Waitable: std::os::windows::io::AsSocket + Send + Sync + 'static {}
+#[cfg(windows)]
+impl<T: std::os::windows::io::AsSocket + Send + Sync + 'static> Waitable for T {}
 #[cfg(target_os = "linux")]
 pub(crate) use unix::{
     dir_error, dir_flags, mode_of, open_error, open_flags, open_mode, rename_error,
