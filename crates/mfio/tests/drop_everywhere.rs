@@ -427,12 +427,16 @@ fn balanced(kind: Kind, mode: Mode, polls: usize, cancel_at: Option<usize>, end:
     more
 }
 
-/// The counters are the process's: one at a time.
+/// The counters are the process's: one at a time, and all tests of this program take their turn.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn turn() -> std::sync::MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
 
 fn every_number_of_polls(end: End) {
     within_limit(move || {
-        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _alone = turn();
         if cfg!(mfio_assume_linear_types) {
             println!(
                 "skipped: pending futures over borrowed memory ({end:?} of them ends the process)"
@@ -487,7 +491,7 @@ fn every_future_may_be_unwound_past_after_any_poll() {
 #[test]
 fn drops_race_with_completions() {
     within_limit(|| {
-        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _alone = turn();
         let (nodes, alive) = (live_nodes(), ALIVE.load(Ordering::SeqCst));
         thread::spawn(|| {
             for round in 0..500 {
@@ -573,6 +577,7 @@ fn under_the_promise_a_pending_borrow_ends_before_its_future_is_gone() {
         return;
     }
     within_limit(move || {
+        let _alone = turn();
         for role in ["ignores", "panics"] {
             let (well, said) = in_a_child(NAME, role);
             assert!(!well && !said.contains("still here"), "{role}: it went on: {said}");
@@ -609,6 +614,7 @@ fn a_panic_with_a_blocking_request_in_flight_waits_for_it() {
         }
     }
     within_limit(|| {
+        let _alone = turn();
         for mode in [Mode::Later, Mode::LaterInPieces, Mode::OffThread, Mode::LaterOffThread] {
             let object = Object::new(mode);
             let driven = Panics(Driven::new(object.tree.clone(), object.shared.clone()));
