@@ -85,7 +85,9 @@ pub use fs::{
 #[cfg(feature = "macros")]
 pub use mfio_rt_macros::init;
 #[cfg(feature = "std")]
-pub use native::{Dir, File, LocalRt, NativeRt, Readiness};
+pub use native::{
+    Dir, File, LocalRt, NativeRt, PipeReader, PipeWriter, Readiness, pipe, stderr, stdin, stdout,
+};
 pub use net::{Shutdown, StreamHandle, Tcp, TcpListenerHandle, TcpStreamHandle, Udp, UdpHandle};
 pub use path::{Path, PathBuf};
 pub use time::{Time, TimeExt};

@@ -29,8 +29,8 @@ pub(crate) fn run(op: &mut Op) -> Answer {
         Op::ReadList(transfer) => read_list(transfer),
         Op::WriteList(transfer) => write_list(transfer),
         Op::Task(task) => task_here(&mut task.work),
-        // It waits for a peer, for which no thread of a pool may.
-        Op::Socket(op) => Answer::Failed(Error::new(ErrorKind::Unsupported, op.tried())),
+        // Of those that wait for a peer, only what the system lets nobody do otherwise comes here.
+        Op::Socket(op) => op.run(),
     }
 }
 

@@ -16,7 +16,7 @@ use std::mem::MaybeUninit;
 use std::slice;
 use std::sync::Arc;
 
-use mfio::error::{Error, Result, Tried};
+use mfio::error::{Error, ErrorKind, Result, Tried};
 use mfio::packet::perms::{PacketPerms, Read, Write};
 use mfio::packet::{AllocatedView, BoundPacketView, Completion, PacketId};
 use socket2::SockAddr;
@@ -149,6 +149,28 @@ impl SocketOp {
                 Err(error) => return Some(Answer::Failed(error)),
             }
         }
+    }
+
+    /// Makes the call and waits for it, in a thread that may: for what is no socket, and for which no call says
+    /// that it does not wait.
+    pub(crate) fn run(&mut self) -> Answer {
+        let waiting = match self.socket.waiting() {
+            Some(Ok(waiting)) => Arc::new(waiting),
+            Some(Err(error)) => return Answer::Failed(error.with_tried(self.tried())),
+            None => return Answer::Failed(Error::new(ErrorKind::Unsupported, self.tried())),
+        };
+        let socket = std::mem::replace(&mut self.socket, waiting);
+        let answer = loop {
+            if let Some(answer) = self.attempt() {
+                break answer;
+            }
+            // Somebody else who has it open has made it non-blocking.
+            if let Err(error) = self.socket.wait_ready(self.tried()) {
+                break Answer::Failed(error);
+            }
+        };
+        self.socket = socket;
+        answer
     }
 
     /// Hands it back. For nobody who holds a driver or a lock.

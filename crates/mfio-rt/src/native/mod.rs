@@ -44,6 +44,7 @@ pub use builder::{BACKENDS_VARIABLE, Builder};
 pub use dir::{Dir, ReadDir};
 pub use drive::Drive;
 pub use file::{File, FileLen};
+pub use net::{PipeReader, PipeWriter, pipe, stderr, stdin, stdout};
 pub use net::{
     TcpListener, TcpParts, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixParts, UnixStream,
 };
@@ -298,6 +299,61 @@ macro_rules! runtime {
             /// Those of the system.
             pub fn adopt_udp(&self, socket: std::net::UdpSocket) -> Result<UdpSocket> {
                 UdpSocket::adopt(&self.core, socket)
+            }
+
+            /// A new pipe: what is read from, and what is written to (`pipe(2)`). Child processes do not inherit it.
+            ///
+            /// # Errors
+            ///
+            /// Those of the system; [`ErrorKind::Unsupported`] on Windows.
+            pub fn pipe(&self) -> Result<(PipeReader, PipeWriter)> {
+                net::pipe_on(&self.core)
+            }
+
+            /// The input of the process: see [`stdin`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn stdin(&self) -> Result<PipeReader> {
+                net::standard_reader(&self.core, 0)
+            }
+
+            /// The output of the process: see [`stdout`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn stdout(&self) -> Result<PipeWriter> {
+                net::standard_writer(&self.core, 1)
+            }
+
+            /// What the process tells its errors by: see [`stderr`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn stderr(&self) -> Result<PipeWriter> {
+                net::standard_writer(&self.core, 2)
+            }
+
+            /// Take over the end of a pipe that others may have, too, as one that was inherited. Its mode is left as
+            /// it is.
+            ///
+            /// # Errors
+            ///
+            /// Those of the system; [`ErrorKind::Unsupported`] on Windows.
+            pub fn adopt_pipe_reader(&self, reader: std::io::PipeReader) -> Result<PipeReader> {
+                net::adopt_pipe_reader(&self.core, reader)
+            }
+
+            /// As [`adopt_pipe_reader`](Self::adopt_pipe_reader).
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn adopt_pipe_writer(&self, writer: std::io::PipeWriter) -> Result<PipeWriter> {
+                net::adopt_pipe_writer(&self.core, writer)
             }
 
             /// Have `object`, which may be anybody's, waited for: see [`Readiness`].

@@ -112,7 +112,7 @@ pub(crate) fn runs_on_ring(op: &Op, ops: OpSet) -> bool {
             Some(needed) => needed,
             None => return false,
         },
-        Op::Socket(op) => return socket::runs_on_ring(&op.work, ops),
+        Op::Socket(op) => return socket::runs_on_ring(op, ops),
     };
     ops.has(needed)
 }

@@ -20,7 +20,7 @@ use socket2::{SockAddr, Socket};
 use super::super::op::{Answer, Op};
 use super::super::segments::IoVec;
 use super::super::socket::{Interest, SocketOp, SocketWork};
-use super::super::sys::{Accepted, Origin, OsSocket};
+use super::super::sys::{Accepted, Calls, Origin, OsSocket};
 use super::super::task::Work;
 use super::call::Call;
 use super::engine::{Prepared, Progress};
@@ -91,8 +91,11 @@ impl Peer {
 }
 
 /// Whether a ring that has `ops` has every call that an operation may need.
-pub(super) fn runs_on_ring(work: &SocketWork, ops: OpSet) -> bool {
-    match work {
+pub(super) fn runs_on_ring(op: &SocketOp, ops: OpSet) -> bool {
+    if op.socket.calls() != Calls::Socket {
+        return ops.has(RingOp::ReadList) && ops.has(RingOp::WriteList);
+    }
+    match &op.work {
         SocketWork::Receive(_) => ops.has(RingOp::Receive) && ops.has(RingOp::ReceiveList),
         SocketWork::Send(_) => ops.has(RingOp::Send) && ops.has(RingOp::SendList),
         SocketWork::ReceiveFrom(..) => ops.has(RingOp::ReceiveList),
@@ -209,6 +212,9 @@ unsafe fn call_of(op: &mut SocketOp) -> Call {
     let fd = raw(&op.socket);
     // Clamped by `as_one`, far below.
     let len = |len| u32::try_from(len).unwrap_or(u32::MAX);
+    if op.socket.calls() != Calls::Socket {
+        return file_call_of(fd, &mut op.work);
+    }
     match &mut op.work {
         SocketWork::Receive(pieces) => match pieces.as_one() {
             Some((ptr, bytes)) => Call::Receive { fd, ptr, len: len(bytes) },
@@ -249,6 +255,27 @@ unsafe fn call_of(op: &mut SocketOp) -> Call {
             let (addr, addr_len) = unsafe { (&raw mut (*peer).addr, &raw mut (*peer).len) };
             Call::Accept { fd, addr: addr.cast(), addr_len }
         }
+    }
+}
+
+/// The call that it is where the object is no socket: at no position, which is where the object stands.
+fn file_call_of(fd: RawFd, work: &mut SocketWork) -> Call {
+    const NO_POSITION: u64 = u64::MAX;
+    let listed = |list: &mut [IoVec]| {
+        // A call's number of pieces is far below.
+        (list.as_ptr().cast(), u32::try_from(list.len()).unwrap_or(u32::MAX))
+    };
+    match work {
+        SocketWork::Receive(pieces) => {
+            let (list, count) = listed(pieces.as_list());
+            Call::ReadList { fd, list, count, pos: NO_POSITION }
+        }
+        SocketWork::Send(pieces) => {
+            let (list, count) = listed(pieces.as_list());
+            Call::WriteList { fd, list, count, pos: NO_POSITION, flags: 0 }
+        }
+        // Nothing else is asked of one.
+        SocketWork::ReceiveFrom(..) | SocketWork::SendTo(..) | SocketWork::Accept => Call::Nop,
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::super::blocking;
 use super::super::op::{Answer, Op};
 use super::super::socket::Interest;
-use super::super::sys::{self, AnyFd, OsFile, OsSocket};
+use super::super::sys::{self, AnyFd, Calls, Manner, OsFile, OsSocket};
 use super::super::task::Work;
 use super::{Aside, Holder};
 
@@ -124,7 +124,15 @@ impl Waiting {
     /// Makes its call.
     pub(super) fn attempt(&mut self) -> Attempt {
         match &mut self.op {
-            Op::Socket(op) => op.attempt().map_or(Attempt::NotReady, Attempt::Ended),
+            Op::Socket(op) if op.socket.calls() == Calls::File(Manner::Waiting) => {
+                Attempt::Aside(Aside::Pool)
+            }
+            Op::Socket(op) => match op.attempt() {
+                Some(Answer::Failed(error)) if sys::needs_a_thread(&error) => {
+                    when_ready(&op.socket, op.interest(), error)
+                }
+                attempted => attempted.map_or(Attempt::NotReady, Attempt::Ended),
+            },
             Op::Task(task) => match &task.work {
                 Work::Connect(socket, _) if self.begun => outcome(socket),
                 Work::Connect(socket, addr) => {
@@ -149,6 +157,19 @@ impl Waiting {
             },
             file => blocking::attempt(file).map_or(Attempt::NotReady, Attempt::Ended),
         }
+    }
+}
+
+/// For a call that would wait, and that no driver makes: what a thread of the pool does once there is something.
+/// It waits for no peer then, unless another process takes that away before it.
+fn when_ready(socket: &OsSocket, interest: Interest, error: Error) -> Attempt {
+    if socket.calls() == Calls::Socket {
+        return Attempt::Ended(Answer::Failed(error));
+    }
+    match sys::is_ready(socket.as_fd(), interest == Interest::Writable) {
+        Ok(true) => Attempt::Aside(Aside::Pool),
+        Ok(false) => Attempt::NotReady,
+        Err(error) => Attempt::Ended(Answer::Failed(error)),
     }
 }
 

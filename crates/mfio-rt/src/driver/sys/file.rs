@@ -20,6 +20,12 @@ pub(crate) enum Manner {
     NonBlocking,
     /// Call by call: the open file may be somebody else's, too.
     Careful,
+    /// Call by call, where the system has such calls; else the call is made by a thread that may wait.
+    #[allow(dead_code, reason = "not every system waits for readiness")]
+    Elsewhere,
+    /// Not at all: for a thread that may wait.
+    #[allow(dead_code, reason = "not every system waits for readiness")]
+    Waiting,
 }
 
 /// One open file. Dropping it closes it; [`close`](Self::close) says how that went.

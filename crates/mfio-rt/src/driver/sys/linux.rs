@@ -205,7 +205,7 @@ const NO_POSITION: u64 = u64::MAX;
 
 /// One read that does not wait (`preadv2(2)`). `None` where the file does not know that.
 pub(super) fn read_now(
-    file: &File,
+    file: impl AsFd,
     list: &mut [IoSliceMut<'_>],
 ) -> Option<rustix::io::Result<usize>> {
     match rustix::io::preadv2(file, list, NO_POSITION, ReadWriteFlags::NOWAIT) {
@@ -215,11 +215,32 @@ pub(super) fn read_now(
 }
 
 /// One write that does not wait (`pwritev2(2)`). `None` where the file does not know that.
-pub(super) fn write_now(file: &File, list: &[IoSlice<'_>]) -> Option<rustix::io::Result<usize>> {
+pub(super) fn write_now(
+    file: impl AsFd,
+    list: &[IoSlice<'_>],
+) -> Option<rustix::io::Result<usize>> {
     match rustix::io::pwritev2(file, list, NO_POSITION, ReadWriteFlags::NOWAIT) {
         Err(Errno::NOSYS | Errno::OPNOTSUPP) => None,
         written => Some(written),
     }
+}
+
+/// What has this descriptor, opened once more, by its name in `/proc`: an open file of our own. Nothing where that is
+/// not possible, as for want of permission, or of `/proc`.
+pub(super) fn reopened(stream: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let access = rustix::fs::fcntl_getfl(stream).ok()? & OFlags::RWMODE;
+    let path = format!("/proc/self/fd/{}", stream.as_raw_fd());
+    // So that it is opened at once, and becomes no terminal of the process.
+    let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    rustix::fs::open(path, flags, Mode::empty()).ok()
+}
+
+/// The same for a terminal. Other devices are left alone, as is what opens a new terminal each time.
+pub(super) fn reopened_terminal(stream: BorrowedFd<'_>, device: u64) -> Option<OwnedFd> {
+    const MAKES_TERMINALS: (u32, u32) = (5, 2);
+    let is_maker = (rustix::fs::major(device), rustix::fs::minor(device)) == MAKES_TERMINALS;
+    let is_one = std::io::IsTerminal::is_terminal(&stream) && !is_maker;
+    is_one.then(|| reopened(stream)).flatten()
 }
 
 /// Reserves storage (`fallocate(2)`).

@@ -33,17 +33,19 @@ use windows as own;
 use windows as system;
 
 pub(crate) use copy::Copying;
-pub(crate) use file::OsFile;
+pub(crate) use file::{Manner, OsFile};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
     beneath, durability_flags, metadata_of_statx, punch_hole_mode, rename_flags, statx_wanted,
 };
 pub(crate) use signal::Signal;
-pub(crate) use socket::{Accepted, Origin, OsSocket, from_unix, internet, to_unix};
+pub(crate) use socket::{Accepted, Calls, Origin, OsSocket, from_unix, internet, to_unix};
 #[cfg(unix)]
 pub(crate) use std::os::fd::RawFd;
 #[cfg(windows)]
 pub(crate) use std::os::windows::io::RawSocket as RawFd;
+#[cfg(unix)]
+pub(crate) use unix::needs_a_thread;
 // What `std` has for Unix sockets; on Windows it has plain ones.
 #[cfg(unix)]
 pub(crate) use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
@@ -51,7 +53,10 @@ pub(crate) use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream 
 pub(crate) use std::os::windows::io::{
     OwnedSocket as StdUnixListener, OwnedSocket as StdUnixStream,
 };
-pub(crate) use system::{Listing, OsDir, OsPath, interrupted, not_ready, unix_sockets};
+pub(crate) use system::{
+    Listing, OsDir, OsPath, interrupted, not_ready, pipe, reader_of, standard, unix_sockets,
+    writer_of,
+};
 #[cfg(unix)]
 pub(crate) use unix::{PollList, is_ready};
 

@@ -129,7 +129,7 @@ pub(super) fn write_durably(
 
 /// No read says for itself that it does not wait here.
 pub(super) fn read_now(
-    _file: &File,
+    _file: impl AsFd,
     _list: &mut [std::io::IoSliceMut<'_>],
 ) -> Option<rustix::io::Result<usize>> {
     None
@@ -137,9 +137,19 @@ pub(super) fn read_now(
 
 /// No write does either.
 pub(super) fn write_now(
-    _file: &File,
+    _file: impl AsFd,
     _list: &[std::io::IoSlice<'_>],
 ) -> Option<rustix::io::Result<usize>> {
+    None
+}
+
+/// Opening a descriptor by its name makes no open file of its own there.
+pub(super) fn reopened(_stream: BorrowedFd<'_>) -> Option<OwnedFd> {
+    None
+}
+
+/// As above.
+pub(super) fn reopened_terminal<D>(_stream: BorrowedFd<'_>, _device: D) -> Option<OwnedFd> {
     None
 }
 

@@ -13,6 +13,7 @@ use mfio::error::{Error, ErrorKind, Result, Tried};
 use socket2::{Domain, MaybeUninitSlice, Protocol, SockAddr, Socket, Type};
 
 use super::super::segments::IoVec;
+use super::file::Manner;
 use super::{error_of_std, own, system};
 use crate::net::{Credentials, UnixAddr};
 use crate::path;
@@ -21,9 +22,18 @@ use crate::path;
 /// 128, which a burst overflows.
 const BACKLOG: i32 = 4096;
 
-/// One socket. Dropping it closes it.
+/// One socket, or something else that bytes go through in order. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct OsSocket(Socket);
+pub(crate) struct OsSocket(Socket, Calls);
+
+/// What is to be called on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// A socket's calls.
+    Socket,
+    /// Those of a file, which is no socket and does not wait in this manner.
+    File(Manner),
+}
 
 /// A connection that was accepted, and from whom.
 #[derive(Debug)]
@@ -44,7 +54,7 @@ impl OsSocket {
     /// A socket of this kind, which child processes do not inherit.
     pub(crate) fn new(domain: Domain, kind: Type, protocol: Option<Protocol>) -> Result<Self> {
         let socket = Socket::new(domain, kind, protocol);
-        socket.map(Self).map_err(|error| error_of_std(error, Tried::Bind))
+        socket.map(Self::from).map_err(|error| error_of_std(error, Tried::Bind))
     }
 
     /// A socket that waits for connections at `addr` (`listen(2)`).
@@ -74,6 +84,29 @@ impl OsSocket {
     /// The socket below, for its options.
     pub(crate) fn inner(&self) -> &Socket {
         &self.0
+    }
+
+    /// One that has these calls.
+    #[allow(dead_code, reason = "not every system has pipes that are waited for")]
+    pub(super) const fn with_calls(socket: Socket, calls: Calls) -> Self {
+        Self(socket, calls)
+    }
+
+    /// Sleeps until it has something to give, or room.
+    pub(crate) fn wait_ready(&self, tried: Tried) -> Result<()> {
+        system::wait_ready(&self.0, tried)
+    }
+
+    /// What is called on it.
+    pub(crate) fn calls(&self) -> Calls {
+        self.1
+    }
+
+    /// The same for a thread that may wait, if it is no socket: another name of it.
+    pub(crate) fn waiting(&self) -> Option<Result<Self>> {
+        let Calls::File(_) = self.1 else { return None };
+        let again = self.option(Socket::try_clone);
+        Some(again.map(|socket| Self(socket, Calls::File(Manner::Waiting))))
     }
 
     pub(crate) fn into_inner(self) -> Socket {
@@ -130,13 +163,18 @@ impl OsSocket {
     /// One connection that waits.
     pub(crate) fn accept(&self) -> Result<Accepted> {
         match self.0.accept() {
-            Ok((socket, from)) => Ok(Accepted { socket: Self(socket), from }),
+            Ok((socket, from)) => Ok(Accepted { socket: Self::from(socket), from }),
             Err(error) => Err(error_of_std(error, Tried::Accept)),
         }
     }
 
     /// The bytes that are there: as many as fit, at least one; 0 is the end.
     pub(crate) fn receive(&self, memory: &mut [MaybeUninit<u8>]) -> Result<usize> {
+        if let Calls::File(manner) = self.1 {
+            let mut list = [IoVec { start: memory.as_mut_ptr().cast(), len: memory.len() }];
+            // SAFETY: `memory` is the caller's alone.
+            return unsafe { system::read_ready(&self.0, manner, &mut list) };
+        }
         let received = self.0.recv_with_flags(memory, system::RECEIVE_FLAGS);
         received.map_err(|error| error_of_std(error, Tried::Read))
     }
@@ -146,7 +184,11 @@ impl OsSocket {
     /// # Safety
     ///
     /// Each piece is memory that nobody else touches during the call.
-    pub(crate) unsafe fn receive_list(&self, list: &[IoVec]) -> Result<usize> {
+    pub(crate) unsafe fn receive_list(&self, list: &mut [IoVec]) -> Result<usize> {
+        if let Calls::File(manner) = self.1 {
+            // SAFETY: told by the caller.
+            return unsafe { system::read_ready(&self.0, manner, list) };
+        }
         let mut pieces: Vec<_> = list
             .iter()
             // SAFETY: told by the caller.
@@ -158,6 +200,11 @@ impl OsSocket {
 
     /// Sends what the system takes at once, at least one byte.
     pub(crate) fn send(&self, bytes: &[u8]) -> Result<usize> {
+        if let Calls::File(manner) = self.1 {
+            let list = [IoVec { start: bytes.as_ptr().cast_mut(), len: bytes.len() }];
+            // SAFETY: nobody changes `bytes` while it is borrowed, and the system only reads it.
+            return unsafe { system::write_ready(&self.0, manner, &list) };
+        }
         let sent = self.0.send_with_flags(bytes, system::SEND_FLAGS);
         sent.map_err(|error| error_of_std(error, Tried::Write))
     }
@@ -168,6 +215,10 @@ impl OsSocket {
     ///
     /// Each piece is memory that is initialised and that nobody changes during the call.
     pub(crate) unsafe fn send_list(&self, list: &[IoVec]) -> Result<usize> {
+        if let Calls::File(manner) = self.1 {
+            // SAFETY: told by the caller.
+            return unsafe { system::write_ready(&self.0, manner, list) };
+        }
         // SAFETY: told by the caller.
         let pieces: Vec<_> = list.iter().map(|p| IoSlice::new(unsafe { p.as_slice() })).collect();
         let sent = self.0.send_vectored_with_flags(&pieces, system::SEND_FLAGS);
@@ -219,7 +270,7 @@ impl OsSocket {
 
 impl From<Socket> for OsSocket {
     fn from(socket: Socket) -> Self {
-        Self(socket)
+        Self(socket, Calls::Socket)
     }
 }
 

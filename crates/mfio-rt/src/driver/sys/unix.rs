@@ -3,6 +3,7 @@
 
 mod dir;
 mod metadata;
+mod pipe;
 mod poll;
 mod stream;
 
@@ -35,6 +36,7 @@ pub(super) use metadata::metadata_of_stat;
 pub(super) use metadata::metadata_of_std;
 #[cfg(target_os = "linux")]
 pub(super) use metadata::{STAT_BLOCK, file_type_of_mode};
+pub(crate) use pipe::{needs_a_thread, pipe, reader_of, standard, writer_of};
 pub(crate) use poll::{PollList, is_ready};
 pub(super) use stream::{manner, read_ready, write_ready};
 
@@ -243,12 +245,12 @@ pub(super) fn was_not_locked(_error: &std::io::Error) -> bool {
 }
 
 /// Sleeps until a non-blocking object can be read (or written) again.
-pub(super) fn wait_ready(file: &File, tried: Tried) -> Result<()> {
+pub(super) fn wait_ready(file: impl AsFd, tried: Tried) -> Result<()> {
     let wanted = match tried {
         Tried::Write => PollFlags::OUT,
         _ => PollFlags::IN,
     };
-    match poll(&mut [PollFd::new(file, wanted)], None) {
+    match poll(&mut [PollFd::new(&file, wanted)], None) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(error_of(tried)(errno)),
     }

@@ -7,6 +7,7 @@ mod dir;
 use super::super::segments::IoVec;
 use super::error_of_std;
 use super::file::{Manner, OsFile};
+use super::socket::OsSocket;
 use crate::fs::{
     Alignment, Durability, FileTimes, FileType, Metadata, Owner, Permissions, SetTime, Timestamp,
 };
@@ -204,7 +205,7 @@ pub(super) fn was_not_locked(error: &std::io::Error) -> bool {
 
 /// No synchronous handle is ever "not ready" here: the call itself waits.
 #[allow(clippy::unnecessary_wraps, reason = "the same call as on the systems that need it")]
-pub(super) fn wait_ready(_file: &File, _tried: Tried) -> Result<()> {
+pub(super) fn wait_ready<F>(_file: F, _tried: Tried) -> Result<()> {
     Ok(())
 }
 
@@ -251,7 +252,7 @@ pub(super) fn manner(_file: &File, _is_own: bool) -> Option<Manner> {
 ///
 /// None is needed.
 #[allow(clippy::unnecessary_wraps, reason = "the same call as on the systems that have it")]
-pub(super) unsafe fn read_ready(_file: &File, _: Manner, _: &mut [IoVec]) -> Result<usize> {
+pub(super) unsafe fn read_ready<F>(_file: F, _: Manner, _: &mut [IoVec]) -> Result<usize> {
     Ok(0)
 }
 
@@ -261,7 +262,7 @@ pub(super) unsafe fn read_ready(_file: &File, _: Manner, _: &mut [IoVec]) -> Res
 ///
 /// None is needed.
 #[allow(clippy::unnecessary_wraps, reason = "the same call as on the systems that have it")]
-pub(super) unsafe fn write_ready(_file: &File, _: Manner, _: &[IoVec]) -> Result<usize> {
+pub(super) unsafe fn write_ready<F>(_file: F, _: Manner, _: &[IoVec]) -> Result<usize> {
     Ok(0)
 }
 
@@ -404,6 +405,30 @@ pub(super) fn abstract_name(_addr: &SockAddr) -> Option<&[u8]> {
 /// Who is at the other side of a Unix socket: not told here.
 pub(super) fn peer_credentials(_socket: &Socket) -> Result<Credentials> {
     Err(Error::new(ErrorKind::Unsupported, Tried::SocketOption))
+}
+
+/// Pipes and standard streams: no driver waits for them there.
+pub(crate) fn pipe() -> Result<(OsSocket, OsSocket)> {
+    Err(no_pipes())
+}
+
+/// As above.
+pub(crate) fn standard(_number: u8) -> Result<OsSocket> {
+    Err(no_pipes())
+}
+
+/// As above.
+pub(crate) fn reader_of(_reader: &std::io::PipeReader) -> Result<OsSocket> {
+    Err(no_pipes())
+}
+
+/// As above.
+pub(crate) fn writer_of(_writer: &std::io::PipeWriter) -> Result<OsSocket> {
+    Err(no_pipes())
+}
+
+fn no_pipes() -> Error {
+    Error::new(ErrorKind::Unsupported, Tried::Open)
 }
 
 /// Two connected Unix sockets: there is no call for it.

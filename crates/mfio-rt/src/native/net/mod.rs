@@ -9,6 +9,7 @@ mod duty;
 mod lane;
 mod listener;
 mod options;
+mod pipe;
 mod receive;
 mod receive_from;
 mod resolve;
@@ -22,6 +23,10 @@ mod udp;
 mod unix;
 mod unix_datagram;
 
+pub use pipe::{PipeReader, PipeWriter, pipe, stderr, stdin, stdout};
+pub(super) use pipe::{
+    adopt_pipe_reader, adopt_pipe_writer, pipe_on, standard_reader, standard_writer,
+};
 pub(super) use tcp::connect;
 pub use tcp::{TcpParts, TcpStream};
 pub use tcp_listener::TcpListener;

@@ -160,6 +160,11 @@ impl fmt::Debug for ShuttingDown {
 /// the backend that its core is.
 macro_rules! sends_and_receives {
     ($object:ident) => {
+        $crate::native::net::stream::sends_and_receives!($object, receives);
+        $crate::native::net::stream::sends_and_receives!($object, sends);
+        $crate::native::net::stream::sends_and_receives!($object, is_backend);
+    };
+    ($object:ident, receives) => {
         impl PacketIo<Write, NoPos> for $object {
             fn send_io(&self, _pos: NoPos, view: BoundPacketView<Write>) {
                 self.inner.receive(view);
@@ -169,7 +174,8 @@ macro_rules! sends_and_receives {
                 self.inner.cancel_receive(packet);
             }
         }
-
+    };
+    ($object:ident, sends) => {
         impl PacketIo<Read, NoPos> for $object {
             fn send_io(&self, _pos: NoPos, view: BoundPacketView<Read>) {
                 self.inner.send(view);
@@ -179,7 +185,8 @@ macro_rules! sends_and_receives {
                 self.inner.cancel_send(packet);
             }
         }
-
+    };
+    ($object:ident, is_backend) => {
         $crate::native::drive::backend_of_core!($object, inner);
 
         impl fmt::Debug for $object {

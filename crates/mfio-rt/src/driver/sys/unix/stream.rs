@@ -41,7 +41,7 @@ pub(in super::super) fn manner(file: &File, is_own: bool) -> Option<Manner> {
 ///
 /// Each piece is memory that nobody else touches during the call.
 pub(in super::super) unsafe fn read_ready(
-    file: &File,
+    file: impl AsFd,
     manner: Manner,
     list: &mut [IoVec],
 ) -> Result<usize> {
@@ -50,9 +50,11 @@ pub(in super::super) unsafe fn read_ready(
     let list = unsafe { &mut *(ptr::from_mut(list) as *mut [IoSliceMut<'_>]) };
     let read = match manner {
         Manner::NonBlocking => rustix::io::readv(file, list),
-        Manner::Careful => match own::read_now(file, list) {
+        Manner::Elsewhere => own::read_now(file, list).unwrap_or(Err(Errno::OPNOTSUPP)),
+        Manner::Waiting => rustix::io::readv(file, list),
+        Manner::Careful => match own::read_now(&file, list) {
             Some(read) => read,
-            None => ready(file, false).and_then(|()| rustix::io::readv(file, list)),
+            None => ready(&file, false).and_then(|()| rustix::io::readv(file, list)),
         },
     };
     read.map_err(error_of(Tried::Read))
@@ -64,7 +66,7 @@ pub(in super::super) unsafe fn read_ready(
 ///
 /// Each piece is memory that is initialised and that nobody changes during the call.
 pub(in super::super) unsafe fn write_ready(
-    file: &File,
+    file: impl AsFd,
     manner: Manner,
     list: &[IoVec],
 ) -> Result<usize> {
@@ -72,12 +74,14 @@ pub(in super::super) unsafe fn write_ready(
     let list = unsafe { &*(ptr::from_ref(list) as *const [IoSlice<'_>]) };
     let written = match manner {
         Manner::NonBlocking => rustix::io::writev(file, list),
-        Manner::Careful => match own::write_now(file, list) {
+        Manner::Elsewhere => own::write_now(file, list).unwrap_or(Err(Errno::OPNOTSUPP)),
+        Manner::Waiting => rustix::io::writev(file, list),
+        Manner::Careful => match own::write_now(&file, list) {
             Some(written) => written,
             None => {
                 let first: &[u8] = list.first().map_or(&[], |piece| piece);
                 let first = first.get(..ALWAYS_FITS).unwrap_or(first);
-                ready(file, true).and_then(|()| rustix::io::write(file, first))
+                ready(&file, true).and_then(|()| rustix::io::write(file, first))
             }
         },
     };
@@ -85,7 +89,7 @@ pub(in super::super) unsafe fn write_ready(
 }
 
 /// Whether it is ready now; if not, as a call says that would have to wait.
-fn ready(file: &File, writable: bool) -> rustix::io::Result<()> {
+fn ready(file: impl AsFd, writable: bool) -> rustix::io::Result<()> {
     match is_ready(file.as_fd(), writable) {
         Ok(false) => Err(Errno::AGAIN),
         // What is wrong, the call says.
