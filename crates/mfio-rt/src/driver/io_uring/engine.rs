@@ -477,9 +477,15 @@ impl<K: Kernel, R: Request> Engine<K, R> {
     }
 
     /// Takes all completions in; says how many there were.
+    #[inline]
     fn reap(&mut self, ended: &mut Vec<R::Outcome>) -> usize {
+        self.kernel.reap(&mut self.completions);
+        // Every other time there is none.
+        if self.completions.is_empty() { 0 } else { self.take_in(ended) }
+    }
+
+    fn take_in(&mut self, ended: &mut Vec<R::Outcome>) -> usize {
         let mut completions = std::mem::take(&mut self.completions);
-        self.kernel.reap(&mut completions);
         let count = completions.len();
         for completion in completions.drain(..) {
             self.complete(completion, ended);

@@ -97,17 +97,6 @@ struct State<S> {
     ending: bool,
 }
 
-impl<S: Side> State<S> {
-    /// What is to be carried out next, and whether that is the last for now.
-    #[inline]
-    fn next(&mut self, socket: &Arc<OsSocket>) -> Option<(Action<S::Perms>, bool)> {
-        let action = self.side.next(socket)?;
-        self.ending = matches!(action, Action::End(..) | Action::Fail(..));
-        let is_last = matches!(action, Action::Submit(_)) || self.side.rests();
-        Some((action, is_last))
-    }
-}
-
 impl<S: Side + 'static> Lane<S> {
     pub(super) fn new(core: &Arc<Core>, socket: &Arc<OsSocket>, side: S) -> Arc<Self> {
         Arc::new(Self {
@@ -151,23 +140,21 @@ impl<S: Side + 'static> Lane<S> {
         if self.duty.join() {
             return;
         }
-        let Some(mut next) = state.next(&self.socket) else { return };
-        self.duty.begin();
         let pump = Pumping(self);
         loop {
+            self.duty.begin();
+            let Some(action) = state.side.next(&self.socket) else {
+                self.duty.stop();
+                break;
+            };
+            state.ending = matches!(action, Action::End(..) | Action::Fail(..));
+            let is_last = matches!(action, Action::Submit(_)) || state.side.rests();
             drop(state);
-            let (action, is_last) = next;
             pump.carry_out(action);
             if is_last && self.duty.leave() {
                 break;
             }
             state = self.lock();
-            self.duty.begin();
-            let Some(more) = state.next(&self.socket) else {
-                self.duty.stop();
-                break;
-            };
-            next = more;
         }
         std::mem::forget(pump);
     }

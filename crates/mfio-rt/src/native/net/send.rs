@@ -289,10 +289,8 @@ impl Side for Sending {
 impl Requests for Sending {
     fn send(&mut self, view: BoundPacketView<Read>) {
         match self.ending {
-            Ending::Open if self.is_idle() => {
-                self.here.push(view);
-                self.release();
-            }
+            // One of no bytes has been sent wholly already, which is seen where several are gathered.
+            Ending::Open if self.is_idle() && !view.is_empty() => self.here.push(view),
             Ending::Open => self.waiting.push_back(view),
             _ => {
                 let over = Error::new(ErrorKind::BrokenPipe, Tried::Write);
