@@ -30,7 +30,8 @@ use mfio::{
 
 #[cfg(feature = "std")]
 pub use crate::native::{
-    TcpListener, TcpParts, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixParts, UnixStream,
+    Segments, TcpListener, TcpParts, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixParts,
+    UnixStream,
 };
 pub use addr::{Addrs, ToAddrs};
 pub use options::{Keepalive, SocketOption};

@@ -549,3 +549,56 @@ fn the_types_work_on_the_current_runtime_and_stds_are_taken_over() -> MfioResult
     assert_eq!(rt.block_on(adopted.recv_from(&mut buf))?.len, 1);
     Ok(())
 }
+
+/// One request, many datagrams: as many as the system makes of one, and more than that; each with its own bytes.
+#[test]
+fn one_request_is_split_into_datagrams() {
+    limited(|| {
+        on_every_runtime!(|name, rt| {
+            rt.block_on(async {
+                let one = rt.bind_udp("127.0.0.1:0").await.unwrap();
+                let other = rt.bind_udp("127.0.0.1:0").await.unwrap();
+                let to = other.local_addr().unwrap();
+                for (len, segment) in [(10 * 1200 + 300, 1200), (3000, 20), (500, 1200), (0, 7)] {
+                    let bytes = pattern(len);
+                    let segment = std::num::NonZeroU16::new(segment).unwrap();
+                    let (sent, back) = one.send_segments_to(bytes.clone(), segment, to).await;
+                    sent.unwrap();
+                    assert!(back == bytes, "{name}");
+                    let empty = bytes.is_empty().then_some(&bytes[..]);
+                    for datagram in bytes.chunks(segment.get().into()).chain(empty) {
+                        let (got, memory) = other.recv_from_owned(vec![0; 2000]).await;
+                        let got = got.unwrap();
+                        assert_eq!(got.from, one.local_addr().unwrap());
+                        assert!(memory[..got.len] == *datagram, "{name}, {} bytes", got.len);
+                    }
+                    // And one that is sent as ever.
+                    one.send_to(b"plain".to_vec(), to).await.0.unwrap();
+                    let mut buf = [0; 100];
+                    assert_eq!(other.recv_from(&mut buf).await.unwrap().len, 5, "{name}");
+                }
+            });
+        });
+    });
+}
+
+/// The system makes the datagrams, where it does at all: the request itself is taken.
+#[test]
+fn the_system_splits_a_request() {
+    use mfio::traits::IoWrite;
+    limited(|| {
+        on_every_runtime!(|name, rt| {
+            rt.block_on(async {
+                let one = rt.bind_udp("127.0.0.1:0").await.unwrap();
+                let other = rt.bind_udp("127.0.0.1:0").await.unwrap();
+                let segment = std::num::NonZeroU16::new(100).unwrap();
+                let segments = mfio_rt::net::Segments { to: other.local_addr().unwrap(), segment };
+                IoWrite::write_all(&one, segments, vec![1; 250]).await.0.unwrap();
+                for len in [100, 100, 50] {
+                    let mut buf = [0; 300];
+                    assert_eq!(other.recv_from(&mut buf).await.unwrap().len, len, "{name}");
+                }
+            });
+        });
+    });
+}

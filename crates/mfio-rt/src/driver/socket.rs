@@ -13,6 +13,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::num::NonZeroU16;
 use std::slice;
 use std::sync::Arc;
 
@@ -61,10 +62,19 @@ pub(crate) enum SocketWork {
     Send(Pieces<Read>),
     /// Fill the pieces with one datagram, and say what is to be known of it. Gives [`Answer::Moved`].
     ReceiveFrom(Pieces<Write>, Option<Origin>),
-    /// Send the pieces as one datagram: to there, or to the peer. Gives [`Answer::Moved`].
-    SendTo(Pieces<Read>, Option<SockAddr>),
+    /// Send the pieces as one datagram, or as several. Gives [`Answer::Moved`].
+    SendTo(Pieces<Read>, Target),
     /// Take one connection. Gives an [`Accepted`](sys::Accepted).
     Accept,
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Target {
+    /// To the peer, if that is `None`.
+    pub(crate) to: Option<SockAddr>,
+    /// The system makes datagrams of this many bytes of it, the last one of what is left.
+    pub(crate) segment: Option<NonZeroU16>,
 }
 
 /// What a socket has to be ready for.
@@ -138,7 +148,7 @@ impl SocketOp {
                     pieces.receive_from(&self.socket, origin).map(Answer::Moved)
                 }
                 SocketWork::SendTo(pieces, to) => {
-                    pieces.send_to(&self.socket, to.as_ref()).map(Answer::Moved)
+                    pieces.send_to(&self.socket, to).map(Answer::Moved)
                 }
                 SocketWork::Accept => self.socket.accept().map(Answer::value),
             };
@@ -429,7 +439,7 @@ impl Pieces<Read> {
 
 impl Pieces<Read> {
     /// One call that sends all of them as a datagram.
-    fn send_to(&mut self, socket: &OsSocket, to: Option<&SockAddr>) -> Result<usize> {
+    fn send_to(&mut self, socket: &OsSocket, to: &Target) -> Result<usize> {
         // SAFETY: the memory of packets to be drained is initialised, and nobody changes it while the views
         // claim it.
         let sent = unsafe { socket.send_to(self.as_list(), to) }?;

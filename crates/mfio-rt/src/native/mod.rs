@@ -46,7 +46,8 @@ pub use drive::Drive;
 pub use file::{File, FileLen};
 pub use net::{PipeReader, PipeWriter, pipe, stderr, stdin, stdout};
 pub use net::{
-    TcpListener, TcpParts, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixParts, UnixStream,
+    Segments, TcpListener, TcpParts, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixParts,
+    UnixStream,
 };
 pub use readiness::{Readiness, Ready};
 pub use report::{leaked_requests, report};

@@ -20,7 +20,7 @@ use socket2::{SockAddr, Socket};
 use super::super::op::{Answer, Op};
 use super::super::segments::IoVec;
 use super::super::socket::{Interest, SocketOp, SocketWork};
-use super::super::sys::{Accepted, Calls, Origin, OsSocket};
+use super::super::sys::{Accepted, Calls, Origin, OsSocket, segment_control};
 use super::super::task::Work;
 use super::call::Call;
 use super::engine::{Prepared, Progress};
@@ -171,6 +171,28 @@ unsafe fn named(memory: &mut Option<Box<dyn Any + Send>>, list: &[IoVec]) -> *mu
     named.cast()
 }
 
+/// A message that says how many bytes each of its datagrams has.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Segmented {
+    message: Message,
+    control: [u64; 3],
+}
+
+/// # Safety
+///
+/// As for [`kept`].
+unsafe fn segmented(memory: &mut Option<Box<dyn Any + Send>>, value: Segmented) -> *mut u8 {
+    // SAFETY: told by the caller.
+    let segmented = unsafe { kept(memory, value) };
+    // SAFETY: inside the memory that `segmented` points to, which nobody else uses before the call.
+    unsafe {
+        (*segmented).message.control = (&raw mut (*segmented).control).cast();
+        (*segmented).message.control_len = size_of::<[u64; 3]>();
+    }
+    segmented.cast()
+}
+
 /// What the kernel has said of the datagram that it received.
 ///
 /// # Safety
@@ -237,12 +259,17 @@ unsafe fn call_of(op: &mut SocketOp) -> Call {
             let message = unsafe { named(&mut op.kept, pieces.as_list()) };
             Call::ReceiveList { fd, message }
         }
-        SocketWork::SendTo(pieces, to) => {
+        SocketWork::SendTo(pieces, target) => {
             let mut value = message_of(pieces.as_list());
-            if let Some(to) = to {
+            if let Some(to) = &target.to {
                 // In the operation, which is on the heap and stays there; the kernel only reads it.
                 value.name = to.as_ptr().cast_mut().cast();
                 value.name_len = to.len();
+            }
+            if let Some(segment) = target.segment {
+                let value = Segmented { message: value, control: segment_control(segment) };
+                // SAFETY: told by the caller.
+                return Call::SendList { fd, message: unsafe { segmented(&mut op.kept, value) } };
             }
             // SAFETY: told by the caller.
             let message = unsafe { kept(&mut op.kept, value) };

@@ -12,10 +12,11 @@ use rustix::fs::{
     StatxTimestamp,
 };
 use rustix::io::{Errno, ReadWriteFlags};
-use socket2::{SockAddr, Socket};
+use socket2::{MsgHdr, SockAddr, Socket};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
+use std::num::NonZeroU16;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -223,6 +224,47 @@ pub(super) fn write_now(
         Err(Errno::NOSYS | Errno::OPNOTSUPP) => None,
         written => Some(written),
     }
+}
+
+/// Sends what the system makes datagrams of `segment` bytes of (`UDP_SEGMENT`, `udp(7)`).
+pub(super) fn send_segments(
+    socket: &Socket,
+    pieces: &[IoSlice<'_>],
+    to: Option<&SockAddr>,
+    segment: NonZeroU16,
+) -> Result<usize> {
+    let control = segment_control(segment);
+    let bytes = control.map(u64::to_ne_bytes);
+    let message = MsgHdr::new().with_buffers(pieces).with_control(bytes.as_flattened());
+    let message = match to {
+        Some(to) => message.with_addr(to),
+        None => message,
+    };
+    let sent = socket.sendmsg(&message, super::unix::SEND_FLAGS);
+    sent.map_err(|error| Error::from(error).with_tried(Tried::Write))
+}
+
+/// What it says where there are too many of them or too many bytes, or where the device or a route does not take it.
+pub(super) fn refuses_segments(code: i32) -> bool {
+    [Errno::IO, Errno::INVAL, Errno::MSGSIZE, Errno::OPNOTSUPP, Errno::NOPROTOOPT]
+        .iter()
+        .any(|errno| errno.raw_os_error() == code)
+}
+
+/// The control message (`cmsg(3)`) that says so, as the kernel has it: its length, `SOL_UDP` and `UDP_SEGMENT`, and
+/// the bytes of each datagram.
+pub(crate) fn segment_control(segment: NonZeroU16) -> [u64; 3] {
+    const HEADER_AND_VALUE: u64 = 16 + 2;
+    const SOL_UDP: i32 = 17;
+    const UDP_SEGMENT: i32 = 103;
+    let mut kind = [0; 8];
+    let (level, name) = kind.split_at_mut(4);
+    level.copy_from_slice(&SOL_UDP.to_ne_bytes());
+    name.copy_from_slice(&UDP_SEGMENT.to_ne_bytes());
+    let mut value = [0; 8];
+    let (first, _) = value.split_at_mut(2);
+    first.copy_from_slice(&segment.get().to_ne_bytes());
+    [HEADER_AND_VALUE, u64::from_ne_bytes(kind), u64::from_ne_bytes(value)]
 }
 
 /// What has this descriptor, opened once more, by its name in `/proc`: an open file of our own. Nothing where that is

@@ -33,13 +33,18 @@ use windows as own;
 use windows as system;
 
 pub(crate) use copy::Copying;
-pub(crate) use file::{Manner, OsFile};
+#[cfg(unix)]
+pub(crate) use file::Manner;
+pub(crate) use file::OsFile;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    beneath, durability_flags, metadata_of_statx, punch_hole_mode, rename_flags, statx_wanted,
+    beneath, durability_flags, metadata_of_statx, punch_hole_mode, rename_flags, segment_control,
+    statx_wanted,
 };
 pub(crate) use signal::Signal;
-pub(crate) use socket::{Accepted, Calls, Origin, OsSocket, from_unix, internet, to_unix};
+#[cfg(unix)]
+pub(crate) use socket::Calls;
+pub(crate) use socket::{Accepted, Origin, OsSocket, from_unix, internet, to_unix};
 #[cfg(unix)]
 pub(crate) use std::os::fd::RawFd;
 #[cfg(windows)]
@@ -93,6 +98,11 @@ fn check_options(options: &OpenOptions) -> Result<()> {
     } else {
         Err(Error::new(ErrorKind::InvalidInput, Tried::Open))
     }
+}
+
+/// Whether the system makes no datagrams of a send, as it knows of no such thing, or not for this one.
+pub(crate) fn refuses_segments(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unsupported || error.os_code().is_some_and(own::refuses_segments)
 }
 
 /// The error that `std` reported, with its code.

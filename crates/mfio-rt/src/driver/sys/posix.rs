@@ -143,6 +143,21 @@ pub(super) fn write_now(
     None
 }
 
+/// The system makes one datagram of one send.
+pub(super) fn send_segments(
+    _socket: &Socket,
+    _pieces: &[std::io::IoSlice<'_>],
+    _to: Option<&SockAddr>,
+    _segment: std::num::NonZeroU16,
+) -> Result<usize> {
+    Err(Error::new(ErrorKind::Unsupported, Tried::Write))
+}
+
+/// It says so in no code.
+pub(super) fn refuses_segments(_code: i32) -> bool {
+    false
+}
+
 /// Opening a descriptor by its name makes no open file of its own there.
 pub(super) fn reopened(_stream: BorrowedFd<'_>) -> Option<OwnedFd> {
     None

@@ -13,6 +13,7 @@ use mfio::error::{Error, ErrorKind, Result, Tried};
 use socket2::{Domain, MaybeUninitSlice, Protocol, SockAddr, Socket, Type};
 
 use super::super::segments::IoVec;
+use super::super::socket::Target;
 use super::file::Manner;
 use super::{error_of_std, own, system};
 use crate::net::{Credentials, UnixAddr};
@@ -249,13 +250,17 @@ impl OsSocket {
     /// # Safety
     ///
     /// As for [`send_list`](Self::send_list).
-    pub(crate) unsafe fn send_to(&self, list: &[IoVec], to: Option<&SockAddr>) -> Result<usize> {
-        let Some(to) = to else {
+    pub(crate) unsafe fn send_to(&self, list: &[IoVec], target: &Target) -> Result<usize> {
+        if target.segment.is_none() && target.to.is_none() {
             // SAFETY: told by the caller.
             return unsafe { self.send_list(list) };
-        };
+        }
         // SAFETY: told by the caller.
         let pieces: Vec<_> = list.iter().map(|p| IoSlice::new(unsafe { p.as_slice() })).collect();
+        if let Some(segment) = target.segment {
+            return own::send_segments(&self.0, &pieces, target.to.as_ref(), segment);
+        }
+        let Some(to) = &target.to else { return Ok(0) };
         let sent = self.0.send_to_vectored_with_flags(&pieces, to, system::SEND_FLAGS);
         sent.map_err(|error| error_of_std(error, Tried::Write))
     }

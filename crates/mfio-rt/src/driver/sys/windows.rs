@@ -407,6 +407,21 @@ pub(super) fn peer_credentials(_socket: &Socket) -> Result<Credentials> {
     Err(Error::new(ErrorKind::Unsupported, Tried::SocketOption))
 }
 
+/// The system makes one datagram of one send.
+pub(super) fn send_segments(
+    _socket: &Socket,
+    _pieces: &[std::io::IoSlice<'_>],
+    _to: Option<&SockAddr>,
+    _segment: std::num::NonZeroU16,
+) -> Result<usize> {
+    Err(Error::new(ErrorKind::Unsupported, Tried::Write))
+}
+
+/// It says so in no code.
+pub(super) fn refuses_segments(_code: i32) -> bool {
+    false
+}
+
 /// Pipes and standard streams: no driver waits for them there.
 pub(crate) fn pipe() -> Result<(OsSocket, OsSocket)> {
     Err(no_pipes())

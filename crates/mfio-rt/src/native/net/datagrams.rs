@@ -1,6 +1,6 @@
 //! A datagram socket of any kind: what UDP and Unix sockets have in common, which is all but names and options.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZeroU16, sync::Arc};
 
 use mfio::{
     error::{Error, ErrorKind, Result, Tried},
@@ -15,7 +15,10 @@ use socket2::{SockAddr, Socket};
 use super::super::core::Core;
 use super::{lane::Lane, receive_from::ReceivingFrom, send_to::SendingTo};
 use crate::{
-    driver::sys::{Origin, OsSocket},
+    driver::{
+        socket::Target,
+        sys::{Origin, OsSocket},
+    },
     net::Received,
 };
 
@@ -116,13 +119,23 @@ impl Datagrams {
     }
 
     pub(super) fn send(&self, view: BoundPacketView<Read>) {
-        self.inner.send.change(|side| side.ask(view, None));
+        self.inner.send.change(|side| side.ask(view, Target::default()));
     }
 
     /// Sends to an address, if there is a way to it.
     pub(super) fn send_to(&self, to: Result<SockAddr>, view: BoundPacketView<Read>) {
+        self.send_segments(to, None, view);
+    }
+
+    /// As [`send_to`](Self::send_to), as datagrams of this many bytes each.
+    pub(super) fn send_segments(
+        &self,
+        to: Result<SockAddr>,
+        segment: Option<NonZeroU16>,
+        view: BoundPacketView<Read>,
+    ) {
         self.inner.send.change(|side| match to {
-            Ok(to) => side.ask(view, Some(to)),
+            Ok(to) => side.ask(view, Target { to: Some(to), segment }),
             Err(error) => side.refuse(view, error.with_tried(Tried::Write)),
         });
     }

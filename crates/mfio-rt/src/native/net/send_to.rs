@@ -9,13 +9,12 @@ use mfio::{
     error::{Error, ErrorKind, Result, Tried},
     packet::{BoundPacketView, OrphanedView, Packet, PacketId, perms::Read},
 };
-use socket2::SockAddr;
 
 use super::lane::{Action, Side};
 use super::turn::Turn;
 use crate::driver::{
     op::Answer,
-    socket::{Piece, Pieces, SocketOp, SocketWork},
+    socket::{Piece, Pieces, SocketOp, SocketWork, Target},
     sys::OsSocket,
 };
 
@@ -29,16 +28,16 @@ pub(super) struct SendingTo {
     leaving: VecDeque<Leaving>,
 }
 
-/// A request, and where its datagram goes: to the peer, if that is `None`.
+/// A request, and where its datagram goes.
 struct Asking {
     view: BoundPacketView<Read>,
-    to: Option<SockAddr>,
+    to: Target,
 }
 
 /// The request that is being served.
 struct Serving {
     packet: PacketId,
-    to: Option<SockAddr>,
+    to: Target,
     cancelled: bool,
 }
 
@@ -63,7 +62,7 @@ impl SendingTo {
     }
 
     /// Takes a request.
-    pub(super) fn ask(&mut self, view: BoundPacketView<Read>, to: Option<SockAddr>) {
+    pub(super) fn ask(&mut self, view: BoundPacketView<Read>, to: Target) {
         self.waiting.push_back(Asking { view, to });
     }
 
@@ -129,7 +128,9 @@ impl Side for SendingTo {
             } else if !self.here.fits_one_call() {
                 self.end(error(ErrorKind::LimitReached));
             } else {
-                let mut op = self.turn.leave(socket, || SocketWork::SendTo(Pieces::new(), None));
+                let mut op = self
+                    .turn
+                    .leave(socket, || SocketWork::SendTo(Pieces::new(), Target::default()));
                 self.exchange(&mut op);
                 return Some(Action::Submit(op));
             }

@@ -1,11 +1,11 @@
 //! A UDP socket.
 
-use std::{fmt, net::SocketAddr, sync::Arc, task::Waker, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU16, sync::Arc, task::Waker, time::Duration};
 
 use mfio::{
     backend::{BackendContainer, BackendHandle, IoBackend, PollingHandle},
     error::{Error, ErrorKind, Result, Tried},
-    io::{NoPos, PacketIo},
+    io::{NoPos, PacketIo, positional::IoWrite as _},
     packet::{
         BoundPacketView, Packet, StableMemory,
         perms::{Read, Write},
@@ -18,7 +18,7 @@ use super::{datagrams::Datagrams, options, resolve::resolve};
 use crate::{
     driver::{
         Wait,
-        sys::{OsSocket, internet},
+        sys::{OsSocket, internet, refuses_segments},
     },
     global::current,
     net::{Addrs, Received, SocketOption, ToAddrs, UdpHandle},
@@ -73,6 +73,61 @@ impl UdpSocket {
     /// A socket of before, on this runtime.
     pub(in super::super) fn adopt(core: &Arc<Core>, socket: std::net::UdpSocket) -> Result<Self> {
         Ok(Self { inner: Datagrams::new(core, OsSocket::from(Socket::from(socket)))? })
+    }
+
+    /// Send `bytes` to `to` as datagrams of `segment` bytes each, the last one of what is left (no bytes are one datagram without), in one request that the
+    /// system makes them of (`UDP_SEGMENT`, `udp(7)`: Linux, up to 64 datagrams and 65,507 bytes). Where it does not,
+    /// for whatever reason, they are sent one after the other, from copies, and sends of others may come between. The
+    /// memory comes back.
+    ///
+    /// **Cancel safety**: dropped, each of them was sent or not, whole in any case, and those before the last that was
+    /// sent were sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](UdpHandle::send_to); of several datagrams, some may have left.
+    pub async fn send_segments_to(
+        &self,
+        bytes: Vec<u8>,
+        segment: NonZeroU16,
+        to: SocketAddr,
+    ) -> (Result<()>, Vec<u8>) {
+        if bytes.len() <= segment.get().into() {
+            return self.send_to(bytes, to).await;
+        }
+        let (sent, bytes) = self.write_all(Segments { to, segment }, bytes).await;
+        let sent = match sent {
+            Err(error) if refuses_segments(&error) => self.send_each(&bytes, segment, to).await,
+            sent => sent,
+        };
+        (sent, bytes)
+    }
+
+    async fn send_each(&self, bytes: &[u8], segment: NonZeroU16, to: SocketAddr) -> Result<()> {
+        for datagram in bytes.chunks(segment.get().into()) {
+            self.send_to(datagram.to_vec(), to).await.0?;
+        }
+        Ok(())
+    }
+}
+
+/// Where datagrams go that one request has, and the bytes of each but the last: the parameter of a request that
+/// [`UdpSocket::send_segments_to`] makes, which fails where the system does not take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Segments {
+    /// Where they go.
+    pub to: SocketAddr,
+    /// Bytes of each.
+    pub segment: NonZeroU16,
+}
+
+impl PacketIo<Read, Segments> for UdpSocket {
+    fn send_io(&self, Segments { to, segment }: Segments, view: BoundPacketView<Read>) {
+        self.inner.send_segments(Ok(SockAddr::from(to)), Some(segment), view);
+    }
+
+    fn cancel_io(&self, packet: &Packet<Read>) {
+        self.inner.cancel_send(packet);
     }
 }
 
