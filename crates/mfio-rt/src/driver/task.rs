@@ -47,6 +47,7 @@ pub(crate) enum Work {
     Timeout(Instant),
     /// Wait until a descriptor is ready, and do nothing with it. Gives `()`. What is ready always, as a
     /// regular file is, counts as ready.
+    #[allow(dead_code, reason = "not every system waits for readiness")]
     Ready(Arc<AnyFd>, Interest),
     /// Connect a socket to an address. Gives `()`.
     #[allow(dead_code, reason = "for the drivers that serve sockets")]
