@@ -5,6 +5,10 @@
 //! else there is to run: tasks that were woken and have not been polled yet. So it has itself woken first, a few
 //! times over, and everybody who is ready runs in between; when it has still nothing to do, the clock jumps
 //! to the next deadline.
+//!
+//! This is a rule for programs that wait for nothing outside. Work that wakes nobody for longer than those few times
+//! (another thread's, an executor's that drives first, a real file's) is not seen, and time passes meanwhile: no
+//! clock can know of it. Who mixes them moves time by hand, with a clock that is told when to jump.
 
 use alloc::{sync::Arc, vec::Vec};
 use core::{
