@@ -18,6 +18,8 @@ mod line;
 pub mod native;
 pub mod net;
 mod path;
+#[cfg(feature = "std")]
+pub mod per_core;
 mod reply;
 pub mod sim;
 mod stream_order;
@@ -90,6 +92,8 @@ pub use native::{
 };
 pub use net::{Shutdown, StreamHandle, Tcp, TcpListenerHandle, TcpStreamHandle, Udp, UdpHandle};
 pub use path::{Path, PathBuf};
+#[cfg(feature = "std")]
+pub use per_core::per_core;
 pub use time::{Time, TimeExt};
 
 /// The guide's programs, compiled and run as tests.
@@ -117,6 +121,8 @@ mod guide {
     struct Layers;
     #[doc = include_str!("../../../docs/guide/no-std.md")]
     struct NoStd;
+    #[doc = include_str!("../../../docs/guide/per-core.md")]
+    struct PerCore;
     #[doc = include_str!("../../../docs/guide/time.md")]
     struct Time;
 }

@@ -12,6 +12,7 @@ use rustix::fs::{
     StatxTimestamp,
 };
 use rustix::io::{Errno, ReadWriteFlags};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::{MsgHdr, SockAddr, Socket};
 use std::ffi::OsString;
 use std::fs::File;
@@ -360,4 +361,17 @@ pub(super) fn peer_credentials(socket: &Socket) -> Result<Credentials> {
     let peer = peer.map_err(error_of(Tried::SocketOption))?;
     let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).ok();
     Ok(Credentials::new(pid, peer.uid.as_raw(), peer.gid.as_raw()))
+}
+
+/// Keeps the calling thread on one core: that of this index among those that it may use, counted round. Says
+/// whether the system did (`sched_setaffinity(2)`).
+pub(crate) fn pin_thread(index: usize) -> bool {
+    let Ok(allowed) = sched_getaffinity(None) else { return false };
+    let cores: Vec<_> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+    let Some(core) = index.checked_rem(cores.len()).and_then(|place| cores.get(place)) else {
+        return false;
+    };
+    let mut one = CpuSet::new();
+    one.set(*core);
+    sched_setaffinity(None, &one).is_ok()
 }

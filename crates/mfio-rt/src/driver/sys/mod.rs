@@ -41,6 +41,7 @@ pub(crate) use linux::{
     beneath, durability_flags, metadata_of_statx, punch_hole_mode, rename_flags, segment_control,
     statx_wanted,
 };
+pub(crate) use own::pin_thread;
 pub(crate) use signal::Signal;
 #[cfg(unix)]
 pub(crate) use socket::Calls;

@@ -231,3 +231,8 @@ pub(super) fn abstract_name(_addr: &SockAddr) -> Option<&[u8]> {
 pub(super) fn peer_credentials(_socket: &Socket) -> Result<Credentials> {
     Err(Error::new(ErrorKind::Unsupported, Tried::SocketOption))
 }
+
+/// Keeps the calling thread on one core: not done here.
+pub(crate) fn pin_thread(_index: usize) -> bool {
+    false
+}

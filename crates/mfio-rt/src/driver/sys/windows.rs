@@ -450,3 +450,8 @@ fn no_pipes() -> Error {
 pub(crate) fn unix_sockets(_kind: Type) -> Result<(Socket, Socket)> {
     Err(Error::new(ErrorKind::Unsupported, Tried::Connect))
 }
+
+/// Keeps the calling thread on one core: not done here.
+pub(crate) fn pin_thread(_index: usize) -> bool {
+    false
+}
