@@ -464,3 +464,32 @@ fn who_leaves_the_stream_of_connections_leaves_the_line() {
         });
     });
 }
+
+/// What waits keeps a socket open; dropping the object ends that, also if nobody drives afterwards.
+#[test]
+fn what_is_dropped_while_it_waits_is_closed_without_a_drive() {
+    each(|rt| {
+        let listener = rt.block_on(Tcp::bind(rt, "127.0.0.1:0")).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (client, (server, _)) = rt.block_on(async {
+            let (client, server) = join(rt.connect(addr), listener.accept()).await;
+            let (client, server) = (client.unwrap(), server.unwrap());
+            // Both wait by now, and the driver knows.
+            let mut accept = Box::pin(listener.accept());
+            let mut read = server.0.read_some(vec![0; 9]);
+            assert!(poll_once(&mut accept).await.is_pending());
+            assert!(poll_once(&mut read).await.is_pending());
+            rt.sleep(Duration::from_millis(1)).await.unwrap();
+            drop((accept, read));
+            (client, server)
+        });
+        drop(listener);
+        let refused = std::net::TcpStream::connect(addr).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        let parts = rt.block_on(client.into_parts()).unwrap();
+        drop(server);
+        parts.socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let end = std::io::Read::read(&mut &parts.socket, &mut [0; 9]).unwrap();
+        assert_eq!(end, 0);
+    });
+}

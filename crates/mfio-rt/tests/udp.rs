@@ -602,3 +602,22 @@ fn the_system_splits_a_request() {
         });
     });
 }
+
+/// What waits keeps a socket open; dropping the object frees the port, also if nobody drives afterwards.
+#[test]
+fn a_dropped_socket_frees_its_port_without_a_drive() {
+    limited(|| {
+        on_every_runtime!(|name, rt| {
+            println!("{name}");
+            let socket = rt.block_on(rt.bind_udp("127.0.0.1:0")).unwrap();
+            let addr = socket.local_addr().unwrap();
+            rt.block_on(async {
+                let mut receive = socket.read_some(vec![0; 9]);
+                assert!(poll_once(&mut receive).is_pending());
+                rt.sleep(Duration::from_millis(1)).await.unwrap();
+            });
+            drop(socket);
+            std::net::UdpSocket::bind(addr).unwrap();
+        });
+    });
+}

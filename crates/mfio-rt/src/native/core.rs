@@ -217,6 +217,21 @@ impl Core {
         self.told(ended);
     }
 
+    /// Bring what the driver was told to the system now, and not with the next drive, of which nobody knows when it
+    /// comes: for the end of an object, so that what it has open closes by that. Nothing, if another thread
+    /// has the driver: that one drives.
+    pub(super) fn flush(&self) {
+        let Some(mut lent) = self.cell.lend() else { return self.signal.raise() };
+        let Some(engine) = lent.as_mut() else { return };
+        self.open_mail(engine);
+        // An error is for whoever drives next, who meets it again.
+        let _ = engine.driver.drive(Wait::No, &mut engine.ended);
+        let ended = engine.take_ended();
+        drop(lent);
+        // This may have drained a signal that was for whoever drives.
+        self.told(ended);
+    }
+
     /// The driver was told something, and given back.
     #[inline]
     fn told(&self, ended: Option<Ended>) {

@@ -82,10 +82,11 @@ impl Accepting {
         left.unused
     }
 
-    /// From now on nothing is taken any more.
-    pub(super) fn close(&mut self) {
+    /// From now on nothing is taken any more. Says whether the driver has something to give back.
+    pub(super) fn close(&mut self) -> bool {
         self.closed = true;
         self.recall = self.with_driver;
+        self.with_driver
     }
 }
 

@@ -37,7 +37,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.receive.change(ReceivingFrom::close);
+        self.receive.close(ReceivingFrom::close);
     }
 }
 

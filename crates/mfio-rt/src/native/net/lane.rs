@@ -116,6 +116,14 @@ impl<S: Side + 'static> Lane<S> {
         changed
     }
 
+    /// Ends the side, which says whether the driver still has something of it. That keeps the socket open, and its
+    /// name taken; so it is fetched back here and now, and not when somebody happens to drive.
+    pub(super) fn close(self: &Arc<Self>, close: impl FnOnce(&mut S) -> bool) {
+        if self.change(close) {
+            self.core.flush();
+        }
+    }
+
     /// Looks at the side.
     pub(super) fn look<T>(&self, look: impl FnOnce(&mut S) -> T) -> T {
         look(&mut self.lock().side)

@@ -137,6 +137,6 @@ fn is_of_one_connection(error: Error) -> bool {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.lane.change(Accepting::close);
+        self.lane.close(Accepting::close);
     }
 }

@@ -83,9 +83,10 @@ impl Receiving {
     }
 
     /// From now on nothing is served any more.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self) -> bool {
         self.closed = true;
         self.turn.recall();
+        self.turn.is_out()
     }
 
     /// Whether nothing is on its way any more, nor being ended. If not, `waker` hears of it.

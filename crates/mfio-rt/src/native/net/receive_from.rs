@@ -118,9 +118,10 @@ impl ReceivingFrom {
     }
 
     /// From now on nothing is served any more.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self) -> bool {
         self.closed = true;
         self.turn.recall();
+        self.turn.is_out()
     }
 
     /// Takes a request, which may ask for the origin.

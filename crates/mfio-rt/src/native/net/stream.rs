@@ -39,7 +39,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.receive.change(Receiving::close);
+        self.receive.close(Receiving::close);
     }
 }
 
