@@ -34,6 +34,14 @@ pub(crate) struct StreamOrder {
     lost: bool,
 }
 
+/// What has arrived of a stream and was not delivered.
+#[derive(Debug, Default)]
+pub(crate) struct Front {
+    pub(crate) bytes: Vec<u8>,
+    /// What was told once, after these bytes.
+    pub(crate) error: Option<Error>,
+}
+
 /// An outcome that nobody took.
 #[derive(Debug)]
 struct Returned {
@@ -52,10 +60,10 @@ pub(crate) fn told_once(error: Error) -> Option<Error> {
 
 impl StreamOrder {
     /// One of which `front` comes before all else.
-    pub(crate) fn new(front: Vec<u8>) -> Self {
+    pub(crate) fn new(front: Front) -> Self {
         Self {
-            front: front.into(),
-            front_error: None,
+            front: front.bytes.into(),
+            front_error: front.error,
             last: NO_NUMBER,
             last_error: None,
             returned: Vec::new(),
@@ -115,11 +123,12 @@ impl StreamOrder {
         not(feature = "std"),
         allow(dead_code, reason = "nothing leaves a runtime in memory")
     )]
-    pub(crate) fn take_front(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn take_front(&mut self) -> Result<Front> {
         if self.is_lost() {
             return Err(Error::new(ErrorKind::OrderLost, Tried::Read));
         }
-        Ok(core::mem::take(&mut self.front).into())
+        let bytes = core::mem::take(&mut self.front).into();
+        Ok(Front { bytes, error: self.front_error.take() })
     }
 
     /// A request ends, with bytes or not; where it is not whole, `rest` says why. Gives the number that its

@@ -397,6 +397,29 @@ fn a_reset_is_told() {
     });
 }
 
+/// The system tells of a reset once. Where the read that it was told to is dropped, it goes along to another runtime.
+#[test]
+fn a_reset_moves_between_runtimes() {
+    each(|rt| {
+        let parts = rt.block_on(async {
+            let (client, server) = pair(rt).await;
+            let mut dropped = Box::pin(server.read_all(vec![0; 64]));
+            assert!(poll_once(&mut dropped).await.is_pending());
+            client.set_option(SocketOption::Linger(Some(Duration::ZERO))).unwrap();
+            drop(client);
+            for _ in 0..5 {
+                rt.sleep(Duration::from_millis(1)).await.unwrap();
+            }
+            drop(dropped);
+            server.into_parts().await.unwrap()
+        });
+        let other = NativeRt::default();
+        let server = other.adopt(parts).unwrap();
+        let error = other.block_on(server.read(&mut [0; 4])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    });
+}
+
 #[test]
 fn what_is_sent_after_the_end_fails_and_what_was_sent_before_arrives() {
     each(|rt| {

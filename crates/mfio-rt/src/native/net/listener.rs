@@ -18,6 +18,7 @@ use crate::driver::{
     sys::{Accepted, OsSocket},
     task::Work,
 };
+use crate::stream_order::Front;
 
 /// How long the stream of connections waits where descriptors or memory have run out.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -61,7 +62,7 @@ impl Listener {
 
     fn stream_of(&self, accepted: Accepted) -> (Stream, SockAddr) {
         let socket = Arc::new(accepted.socket);
-        (Stream::new(Arc::clone(&self.core), socket, Vec::new()), accepted.from)
+        (Stream::new(Arc::clone(&self.core), socket, Front::default()), accepted.from)
     }
 
     /// The next connection of the stream of them; it ends with the runtime.

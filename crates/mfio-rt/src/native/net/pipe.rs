@@ -20,6 +20,7 @@ use crate::{
         sys::{self, OsSocket},
     },
     global::current,
+    stream_order::Front,
 };
 
 /// What is read in order: the end of a pipe, or the input of the process.
@@ -65,7 +66,7 @@ pub struct PipeWriter {
 }
 
 fn stream(core: &Arc<Core>, object: Result<OsSocket>) -> Result<Stream> {
-    Ok(Stream::new(Arc::clone(core), Arc::new(object?), Vec::new()))
+    Ok(Stream::new(Arc::clone(core), Arc::new(object?), Front::default()))
 }
 
 /// A new pipe.

@@ -26,7 +26,7 @@ use crate::{
         socket::{Piece, Pieces, SocketOp, SocketWork},
         sys::OsSocket,
     },
-    stream_order::{StreamOrder, told_once},
+    stream_order::{Front, StreamOrder, told_once},
 };
 
 /// See the module's own words.
@@ -67,7 +67,7 @@ fn error(kind: ErrorKind) -> Error {
 
 impl Receiving {
     /// A side of which `front` comes before what the system has.
-    pub(super) fn new(front: Vec<u8>) -> Self {
+    pub(super) fn new(front: Front) -> Self {
         Self {
             waiting: VecDeque::new(),
             here: Pieces::new(),
@@ -106,7 +106,7 @@ impl Receiving {
     /// # Errors
     ///
     /// [`ErrorKind::OrderLost`] where it would have a hole before it.
-    pub(super) fn take_front(&mut self) -> Result<Vec<u8>> {
+    pub(super) fn take_front(&mut self) -> Result<Front> {
         self.order.take_front()
     }
 

@@ -22,6 +22,7 @@ use super::{lane::Lane, receive::Receiving, send::Sending};
 use crate::{
     driver::{sys::OsSocket, task::Work},
     net::Shutdown,
+    stream_order::Front,
 };
 
 /// A connection, two lanes over one socket. Clones share it.
@@ -49,24 +50,24 @@ impl Stream {
         let socket = Arc::new(OsSocket::new(addr.domain(), Type::STREAM, None)?);
         socket.set_nonblocking(core.wants_nonblocking())?;
         Request::<()>::new(core, Ok(Work::Connect(Arc::clone(&socket), addr))).await?;
-        Ok(Self::new(Arc::clone(core), socket, Vec::new()))
+        Ok(Self::new(Arc::clone(core), socket, Front::default()))
     }
 
-    pub(super) fn new(core: Arc<Core>, socket: Arc<OsSocket>, front: Vec<u8>) -> Self {
+    pub(super) fn new(core: Arc<Core>, socket: Arc<OsSocket>, front: Front) -> Self {
         let receive = Lane::new(&core, &socket, Receiving::new(front));
         let send = Lane::new(&core, &socket, Sending::new());
         Self { core, inner: Arc::new(Inner { socket, receive, send }) }
     }
 
     /// A connection of before, with what had arrived of it.
-    pub(super) fn adopt(core: &Arc<Core>, socket: Socket, front: Vec<u8>) -> Result<Self> {
+    pub(super) fn adopt(core: &Arc<Core>, socket: Socket, front: Front) -> Result<Self> {
         let socket = OsSocket::from(socket);
         socket.set_nonblocking(core.wants_nonblocking())?;
         Ok(Self::new(Arc::clone(core), Arc::new(socket), front))
     }
 
     /// The socket, which blocks, and what comes before what it has: once everything sent has left.
-    pub(super) async fn into_parts(self) -> Result<(Socket, Vec<u8>)> {
+    pub(super) async fn into_parts(self) -> Result<(Socket, Front)> {
         let busy = Error::new(ErrorKind::Busy, Tried::Request);
         let inner = Arc::into_inner(self.inner).ok_or(busy)?;
         inner.receive.change(Receiving::close);
@@ -77,7 +78,7 @@ impl Stream {
             if sent && received { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        let leftover = inner.receive.look(Receiving::take_front)?;
+        let front = inner.receive.look(Receiving::take_front)?;
         let socket = Arc::clone(&inner.socket);
         // With it go the lanes, which keep the socket, too; but a thread may be on its way out of one still.
         drop(inner);
@@ -86,7 +87,7 @@ impl Stream {
             Ok(socket) => socket.into_inner(),
             Err(shared) => shared.option(Socket::try_clone)?,
         };
-        Ok((socket, leftover))
+        Ok((socket, front))
     }
 
     pub(super) fn socket(&self) -> &OsSocket {

@@ -24,6 +24,7 @@ use crate::{
     driver::{Wait, sys::internet},
     global::current,
     net::{Addrs, Shutdown, SocketOption, TcpStreamHandle, ToAddrs},
+    stream_order::Front,
 };
 
 /// A TCP connection.
@@ -68,11 +69,14 @@ pub struct TcpParts {
     pub socket: std::net::TcpStream,
     /// Bytes that come before what the socket has.
     pub leftover: Vec<u8>,
+    /// What the system tells once, as that the peer has reset the connection, and told a request that was dropped. The
+    /// next read says it, after the bytes.
+    pub error: Option<Error>,
 }
 
 impl From<std::net::TcpStream> for TcpParts {
     fn from(socket: std::net::TcpStream) -> Self {
-        Self { socket, leftover: Vec::new() }
+        Self { socket, leftover: Vec::new(), error: None }
     }
 }
 
@@ -105,7 +109,8 @@ impl TcpStream {
 
     /// A connection of before, on this runtime.
     pub(in super::super) fn adopt(core: &Arc<Core>, parts: TcpParts) -> Result<Self> {
-        let inner = Stream::adopt(core, Socket::from(parts.socket), parts.leftover)?;
+        let front = Front { bytes: parts.leftover, error: parts.error };
+        let inner = Stream::adopt(core, Socket::from(parts.socket), front)?;
         Ok(Self { inner })
     }
 
@@ -119,8 +124,8 @@ impl TcpStream {
     /// [`ErrorKind::Busy`] while clones of it exist, and [`ErrorKind::OrderLost`] where bytes are missing before
     /// what is left; the connection closes with that.
     pub async fn into_parts(self) -> Result<TcpParts> {
-        let (socket, leftover) = self.inner.into_parts().await?;
-        Ok(TcpParts { socket: socket.into(), leftover })
+        let (socket, Front { bytes, error }) = self.inner.into_parts().await?;
+        Ok(TcpParts { socket: socket.into(), leftover: bytes, error })
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use futures_core::Stream as Connections;
 use mfio::{
     backend::{BackendContainer, BackendHandle, IoBackend, PollingHandle},
-    error::{Result, Tried},
+    error::{Error, Result, Tried},
     io::{NoPos, PacketIo},
     packet::{
         BoundPacketView, Packet,
@@ -34,6 +34,7 @@ use crate::{
     },
     global::current,
     net::{Credentials, Shutdown, SocketOption, UnixAddr},
+    stream_order::Front,
 };
 
 /// A connection over a Unix socket (`unix(7)`).
@@ -72,11 +73,14 @@ pub struct UnixParts {
     pub socket: StdUnixStream,
     /// Bytes that come before what the socket has.
     pub leftover: Vec<u8>,
+    /// What the system tells once, as that the peer has reset the connection, and told a request that was dropped. The
+    /// next read says it, after the bytes.
+    pub error: Option<Error>,
 }
 
 impl From<StdUnixStream> for UnixParts {
     fn from(socket: StdUnixStream) -> Self {
-        Self { socket, leftover: Vec::new() }
+        Self { socket, leftover: Vec::new(), error: None }
     }
 }
 
@@ -89,7 +93,8 @@ pub(in super::super) async fn connect_unix(core: Arc<Core>, addr: UnixAddr) -> R
 /// Two connected ends.
 pub(in super::super) fn unix_pair(core: &Arc<Core>) -> Result<(UnixStream, UnixStream)> {
     let (one, other) = unix_sockets(Type::STREAM)?;
-    let end = |socket| Stream::adopt(core, socket, Vec::new()).map(|inner| UnixStream { inner });
+    let end =
+        |socket| Stream::adopt(core, socket, Front::default()).map(|inner| UnixStream { inner });
     Ok((end(one)?, end(other)?))
 }
 
@@ -116,7 +121,8 @@ impl UnixStream {
 
     /// A connection of before, on this runtime.
     pub(in super::super) fn adopt(core: &Arc<Core>, parts: UnixParts) -> Result<Self> {
-        let inner = Stream::adopt(core, Socket::from(parts.socket), parts.leftover)?;
+        let front = Front { bytes: parts.leftover, error: parts.error };
+        let inner = Stream::adopt(core, Socket::from(parts.socket), front)?;
         Ok(Self { inner })
     }
 
@@ -132,8 +138,8 @@ impl UnixStream {
     /// [`ErrorKind::OrderLost`](mfio::error::ErrorKind::OrderLost) where bytes are missing before what is left; the
     /// connection closes with that.
     pub async fn into_parts(self) -> Result<UnixParts> {
-        let (socket, leftover) = self.inner.into_parts().await?;
-        Ok(UnixParts { socket: socket.into(), leftover })
+        let (socket, Front { bytes, error }) = self.inner.into_parts().await?;
+        Ok(UnixParts { socket: socket.into(), leftover: bytes, error })
     }
 
     /// The address of this side (`getsockname(2)`).

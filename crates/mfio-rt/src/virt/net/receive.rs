@@ -8,7 +8,7 @@ use mfio::{
 };
 
 use super::super::queue::Chance;
-use crate::stream_order::StreamOrder;
+use crate::stream_order::{Front, StreamOrder};
 
 /// See the module's own words.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Receiving {
             waiting: VecDeque::new(),
             got: Vec::new(),
             inbox: VecDeque::new(),
-            order: StreamOrder::new(Vec::new()),
+            order: StreamOrder::new(Front::default()),
             end: None,
             shut: false,
             busy: false,

@@ -35,7 +35,7 @@ impl Played {
         let socket = OsSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         Self {
             socket: Arc::new(socket),
-            side: Mutex::new(Receiving::new(Vec::new())),
+            side: Mutex::new(Receiving::new(Front::default())),
             pumping: Mutex::new(false),
             changed: Mutex::new(false),
             with_system: Mutex::new(None),
@@ -208,7 +208,7 @@ proptest! {
         match left {
             Ok(front) if !ended.order_lost => {
                 let mut got = ended.in_order();
-                got.extend(front);
+                got.extend(front.bytes);
                 prop_assert_eq!(got, (0..sent).collect::<Vec<u8>>());
             }
             // It may say so for nothing, but never of one receive at a time: see below.
@@ -266,7 +266,7 @@ fn one_receive_at_a_time_never_loses_the_order() {
                 assert_eq!(object.give(b"ef"), 2);
                 let Poll::Ready((outcome, bytes)) = poll(&mut second) else { panic!("ended") };
                 assert_eq!((outcome.unwrap(), &bytes[..]), (2, &b"ab"[..]));
-                assert_eq!(object.side.lock().unwrap().take_front().unwrap(), b"cdef");
+                assert_eq!(object.side.lock().unwrap().take_front().unwrap().bytes, b"cdef");
                 continue;
             }
         }
@@ -313,6 +313,27 @@ fn an_error_that_is_told_once_is_not_lost() {
         assert_eq!((error.os_code(), good(&Err(error))), (Some(104), bytes.len()));
         assert_eq!(&got[..bytes.len()], bytes);
     }
+}
+
+/// It leaves with a connection that goes to another runtime, too.
+#[test]
+fn an_error_that_is_told_once_leaves_with_the_bytes_before_it() {
+    let reset = Error::from_os(104, Tried::Read);
+    let object = Played::new();
+    let mut dropped = receive(&object, 4, true);
+    assert!(poll(&mut dropped).is_pending());
+    object.give(b"ab");
+    drop(dropped);
+    assert!(object.refuse(reset));
+    let front = object.side.lock().unwrap().take_front().unwrap();
+    assert_eq!((&front.bytes[..], front.error), (&b"ab"[..], Some(reset)));
+
+    let there = Played::new();
+    *there.side.lock().unwrap() = Receiving::new(front);
+    let Poll::Ready((outcome, got)) = poll(&mut receive(&there, 4, true)) else { panic!() };
+    let error = outcome.unwrap_err();
+    assert_eq!((error.os_code(), good(&Err(error))), (Some(104), 2));
+    assert_eq!(&got[..2], b"ab");
 }
 
 /// Of a stream of fragments, what nobody polled is the next receive's, and nothing twice.
