@@ -374,7 +374,8 @@ impl ShardRef {
     /// # Errors
     ///
     /// [`ErrorKind::Ended`] if the shard has ended, [`ErrorKind::LimitReached`] if a million jobs wait. The job is
-    /// dropped then. One that waits when the shard ends is dropped, too.
+    /// dropped then. One that was taken is called before the shard ends, unless that is by a panic: then those that
+    /// wait are dropped.
     pub fn run(&self, job: impl FnOnce(&Shard) + Send + 'static) -> Result<()> {
         self.shared.mail_of(self.index).send(Box::new(job))
     }
@@ -465,6 +466,13 @@ impl Mailbox {
         waker.into_iter().for_each(Waker::wake);
     }
 
+    /// Takes nothing from now on, if nothing waits. Whether it is so.
+    fn close_if_empty(&self) -> bool {
+        let mut mail = self.lock();
+        mail.over |= mail.jobs.is_empty();
+        mail.over
+    }
+
     fn is_closed(&self) -> bool {
         self.lock().over
     }
@@ -545,7 +553,10 @@ where
         .await;
         poll_fn(|cx| {
             shard.take_mail(cx);
-            shard.poll_idle(cx)
+            let idle = shard.poll_idle(cx).is_ready();
+            // What was sent since wakes this: nothing that was taken is dropped.
+            let over = idle && shared.mail_of(index).close_if_empty();
+            if over { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
         output

@@ -4,15 +4,16 @@
 mod common;
 
 use std::{
-    future::pending,
+    future::{Future, pending},
     io::{Read as _, Write as _},
     net::TcpStream as StdStream,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
     thread,
     time::Duration,
 };
@@ -178,6 +179,56 @@ fn to_stop_is_to_be_told_and_what_was_spawned_comes_to_its_end() {
         let refused = kept.run(move |_| drop(sent)).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Ended);
         assert_eq!(Arc::strong_count(&job), 1);
+    });
+}
+
+/// A main future that sends its shard a closure at the last moment that it has.
+struct SendsWhenDropped(Shard, Arc<[AtomicUsize; 2]>);
+
+impl Future for SendsWhenDropped {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+impl Drop for SendsWhenDropped {
+    fn drop(&mut self) {
+        let Self(shard, counts) = self;
+        let there = Arc::clone(counts);
+        let sent = shard.other(shard.index()).unwrap().run(move |_| {
+            there[1].fetch_add(1, Ordering::Relaxed);
+        });
+        counts[0].fetch_add(usize::from(sent.is_ok()), Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_closure_that_was_taken_is_called_before_the_end() {
+    on_every_backend(|builder| {
+        let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let there = Arc::clone(&counts);
+        let main = move |shard: Shard| SendsWhenDropped(shard, Arc::clone(&there));
+        let shards = per_core_with(builder, 2, main).unwrap();
+        // Others send meanwhile, until they are refused.
+        for index in 0..2 {
+            let shard = shards.shard(index).unwrap();
+            loop {
+                let there = Arc::clone(&counts);
+                let sent = shard.run(move |_| {
+                    there[1].fetch_add(1, Ordering::Relaxed);
+                });
+                match sent {
+                    Ok(()) => counts[0].fetch_add(1, Ordering::Relaxed),
+                    Err(error) if error.kind() == ErrorKind::Ended => break,
+                    Err(error) => panic!("{error}"),
+                };
+            }
+        }
+        shards.join();
+        let [taken, called] = &*counts;
+        assert_eq!(taken.load(Ordering::Relaxed), called.load(Ordering::Relaxed));
     });
 }
 
