@@ -21,6 +21,8 @@ mod path;
 #[cfg(feature = "std")]
 pub mod per_core;
 mod reply;
+#[cfg(feature = "std")]
+pub mod signal;
 pub mod sim;
 mod stream_order;
 mod sync;

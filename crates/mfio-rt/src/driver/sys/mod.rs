@@ -60,8 +60,8 @@ pub(crate) use std::os::windows::io::{
     OwnedSocket as StdUnixListener, OwnedSocket as StdUnixStream,
 };
 pub(crate) use system::{
-    Listing, OsDir, OsPath, interrupted, not_ready, pipe, reader_of, standard, unix_sockets,
-    writer_of,
+    Interrupts, Listing, OsDir, OsPath, interrupted, not_ready, pipe, reader_of, standard,
+    unix_sockets, writer_of,
 };
 #[cfg(unix)]
 pub(crate) use unix::{PollList, is_ready};

@@ -2,6 +2,7 @@
 //! Files as every Unix has them.
 
 mod dir;
+mod interrupt;
 mod metadata;
 mod pipe;
 mod poll;
@@ -31,6 +32,7 @@ use std::time::Duration;
 pub(crate) use dir::{Listing, OsDir};
 #[cfg(target_os = "linux")]
 pub(crate) use dir::{dir_error, dir_flags, open_error, rename_error};
+pub(crate) use interrupt::Interrupts;
 #[cfg(not(target_os = "linux"))]
 pub(super) use metadata::metadata_of_stat;
 pub(super) use metadata::metadata_of_std;

@@ -455,3 +455,25 @@ pub(crate) fn unix_sockets(_kind: Type) -> Result<(Socket, Socket)> {
 pub(crate) fn pin_thread(_index: usize) -> bool {
     false
 }
+
+/// Interrupts of the process: not heard of here yet.
+#[derive(Debug)]
+pub(crate) enum Interrupts {}
+
+impl Interrupts {
+    /// Hears of interrupts from now on: not here.
+    pub(crate) fn listen() -> Result<Self> {
+        Err(Error::new(ErrorKind::Unsupported, Tried::Wait))
+    }
+
+    /// Takes all that came.
+    pub(crate) fn take(&self) -> std::io::Result<()> {
+        match *self {}
+    }
+}
+
+impl std::os::windows::io::AsSocket for Interrupts {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        match *self {}
+    }
+}
