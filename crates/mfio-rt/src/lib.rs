@@ -105,6 +105,8 @@ mod guide {
     struct Readme;
     #[doc = include_str!("../../../docs/guide/buffers.md")]
     struct Buffers;
+    #[doc = include_str!("../../../docs/guide/cancellation.md")]
+    struct Cancellation;
     #[cfg(feature = "conformance")]
     #[doc = include_str!("../../../docs/guide/conformance.md")]
     struct Conformance;
@@ -125,6 +127,8 @@ mod guide {
     struct NoStd;
     #[doc = include_str!("../../../docs/guide/per-core.md")]
     struct PerCore;
+    #[doc = include_str!("../../../docs/guide/servers.md")]
+    struct Servers;
     #[doc = include_str!("../../../docs/guide/time.md")]
     struct Time;
 }
