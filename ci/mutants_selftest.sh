@@ -45,7 +45,7 @@ PATCH
 # expect VERDICT TEXT: the runner ends so, and says so.
 expect() {
     local verdict=passes out
-    out=$(MFIO_CI_CACHE="$CACHE/mutants_selftest" MFIO_MUTANTS_TREE="$tree" \
+    out=$(MFIO_MUTANTS_HALF=${half-} MFIO_CI_CACHE="$CACHE/mutants_selftest" MFIO_MUTANTS_TREE="$tree" \
         MFIO_MUTANT_LIMIT_S=5 bash ci/mutants.sh 2>&1) || verdict=fails
     if [ $verdict != "$1" ] || ! grep -q "$2" <<<"$out"; then
         printf '%s\n' "$out"
@@ -68,4 +68,10 @@ plant 006-stale halves 'n / 3' 'n / 4'
 expect fails 'the patch does not apply'
 plant 007-nowhere thirds 'n / 3'
 expect fails 'no such test'
+expect fails 'no mutants found'
+plant 001-wrong halves 'n / 3'
+plant 002-unseen looks_away 'n / 3'
+half=1
+expect passes 'mutants: 1 killed, 0 not'
+plant 002-unseen looks_away 'n / 3'
 expect fails 'no mutants found'
